@@ -1,0 +1,1 @@
+"""octopus: an SSH gateway into the containers of Mesos and Marathon tasks."""

@@ -1,0 +1,188 @@
+"""The errors of octopus: one class for each thing the program tells apart.
+
+Each speaks to three audiences: ``notice`` to the person, ``str(error)`` to the operator's log, the type to the program.
+
+OctopusError
+├── Refused                 the person can act
+│   ├── InvalidTarget 64 · AmbiguousTarget 64 · InvalidRequest 64
+│   ├── NoSuchTarget 68
+│   ├── TooManySessions 75
+│   └── AuthenticationFailed 77 · AccessDenied 77
+├── Unavailable 69          something behind us; the operator acts
+│   └── Directory-, Orchestrator-, Container-, Recording-, Audit-, ControlUnavailable
+├── BadUpstream 76          a peer broke its own format
+├── Disconnected            nobody is left to tell
+└── ConfigError 78
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+MAX_EXCERPT = 200
+"""Characters of upstream text that may enter an operator's log line."""
+
+
+def printable(text: str, limit: int = MAX_EXCERPT) -> str:
+    """Return ``text`` with everything a terminal could act on escaped, cut to ``limit`` characters."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[: limit + 1])
+    return shown if len(shown) <= limit else shown[:limit] + "…"
+
+
+class OctopusError(Exception):
+    """Base of every error that octopus raises on purpose; ``str(error)`` is for the operator."""
+
+    exit_status: ClassVar[int] = 70
+    http_status: ClassVar[int] = 500
+    level: ClassVar[str] = "error"
+    default_notice: ClassVar[str] = "internal error"
+
+    def __init__(self, message: str = "", *, notice: str = "") -> None:
+        self.notice = printable(notice, 1000) or self.default_notice
+        super().__init__(message or self.notice)
+
+
+class Refused(OctopusError):
+    """The request cannot be granted as it stands; the person can act."""
+
+    level = "info"
+    exit_status = 77
+    http_status = 403
+    default_notice = "access denied"
+
+
+class InvalidTarget(Refused):
+    """The name in front of the ``@`` is not one octopus can read."""
+
+    exit_status = 64
+    http_status = 400
+    default_notice = "that is not a name of a task or an app"
+
+
+class InvalidRequest(Refused):
+    """The request itself is malformed (a command that is not UTF-8, an unknown subsystem)."""
+
+    exit_status = 64
+    http_status = 400
+    default_notice = "that request cannot be served"
+
+
+class AmbiguousTarget(Refused):
+    """The name fits several running tasks, all of which the person may see: ``candidates``."""
+
+    exit_status = 64
+    http_status = 409
+    default_notice = "several running tasks match"
+
+    def __init__(self, message: str = "", *, notice: str = "", candidates: Iterable[str] = ()) -> None:
+        super().__init__(message, notice=notice)
+        self.candidates = tuple(candidates)
+
+
+class NoSuchTarget(Refused):
+    """No running task the person may see fits the name."""
+
+    exit_status = 68
+    http_status = 404
+    default_notice = "no running task matches"
+
+
+class TooManySessions(Refused):
+    """A limit on concurrent sessions is reached."""
+
+    exit_status = 75
+    http_status = 429
+    default_notice = "too many sessions"
+
+
+class AuthenticationFailed(Refused):
+    """The person could not be proven; its text is the same whatever the reason was."""
+
+    http_status = 401
+    default_notice = "authentication failed"
+
+
+class AccessDenied(Refused):
+    """The policy does not allow it."""
+
+
+class Unavailable(OctopusError):
+    """Something behind the gateway does not answer; the operator acts."""
+
+    exit_status = 69
+    http_status = 503
+    level = "warning"
+    default_notice = "a service behind the gateway is unavailable"
+
+
+class DirectoryUnavailable(Unavailable):
+    """No LDAP server answers."""
+
+    default_notice = "the directory is unavailable, try again later"
+
+
+class OrchestratorUnavailable(Unavailable):
+    """No Mesos master or Marathon answers and nothing is known yet."""
+
+    default_notice = "the cluster's state is unavailable, try again later"
+
+
+class ContainerUnavailable(Unavailable):
+    """The agent's engine or the container cannot be reached or entered."""
+
+    default_notice = "the container is unavailable"
+
+
+class RecordingUnavailable(Unavailable):
+    """The recording cannot be written; without it there is no session."""
+
+    default_notice = "the session cannot be recorded"
+
+
+class AuditUnavailable(Unavailable):
+    """The audit trail cannot be written; without it there is no session."""
+
+    default_notice = "the audit trail cannot be written"
+
+
+class ControlUnavailable(Unavailable):
+    """The control plane does not answer (it is being restarted)."""
+
+    default_notice = "the gateway is restarting, try again in a moment"
+
+
+class BadUpstream(OctopusError):
+    """A peer broke its own format; carries where it came from and a short, escaped excerpt."""
+
+    exit_status = 76
+    http_status = 502
+    level = "warning"
+    default_notice = "a service behind the gateway gave a wrong answer"
+
+    def __init__(self, source: str, problem: str, excerpt: bytes | str = b"") -> None:
+        text = excerpt.decode("utf-8", "replace") if isinstance(excerpt, bytes) else excerpt
+        self.source = source
+        self.excerpt = printable(text)
+        super().__init__(f"{source}: {problem}" + (f": {self.excerpt}" if text else ""))
+
+
+class Disconnected(OctopusError):
+    """The client is gone: nobody is left to tell."""
+
+    exit_status = 129
+    http_status = 499
+    level = "info"
+    default_notice = "disconnected"
+
+
+class ConfigError(OctopusError):
+    """The configuration has faults; ``faults`` lists them all, one line each."""
+
+    exit_status = 78
+    http_status = 500
+    default_notice = "the configuration is not valid"
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(self.faults), notice="; ".join(self.faults))

@@ -1,0 +1,1 @@
+"""A small Mesos and Marathon over HTTP, in memory, and everything else on one machine."""

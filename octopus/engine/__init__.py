@@ -1,0 +1,1 @@
+"""Containers on their agents: transports, exec, and what finds and ends processes."""

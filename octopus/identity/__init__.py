@@ -1,0 +1,1 @@
+"""Who people are: LDAP, the users file, the keyring, the limits on failures."""

@@ -1,0 +1,1 @@
+"""The data plane: SSH connections, sessions and their recordings, in worker processes."""

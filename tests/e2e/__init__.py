@@ -1,0 +1,1 @@
+"""Tests of the installed program with real clients over real parts."""
