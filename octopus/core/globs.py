@@ -1,0 +1,66 @@
+"""Globs over app ids: ``*`` and ``?`` within one path element, ``**`` over any number of them.
+
+Anchored at both ends and case-sensitive. ``/a/**`` is everything below ``/a`` and not ``/a`` itself; ``/a/**/b`` fits ``/a/b`` too.
+Matching takes time in the product of the two lengths at worst, whatever the glob is: nothing backtracks further than one star.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+MAX_GLOB = 512
+"""Characters of a glob."""
+_RESERVED = frozenset("[]{}!\\")
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """One glob, read once. The leading ``/`` may be left out, as in the name of a plain Docker container.
+
+    Raise ValueError, with what is wrong, for a text that is no glob.
+    """
+
+    text: str
+    _elements: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Split into elements and refuse what would match something else than it seems to."""
+        elements = tuple(self.text.removeprefix("/").split("/"))
+        if not self.text or len(self.text) > MAX_GLOB:
+            raise ValueError(f"a glob has 1 to {MAX_GLOB} characters")
+        if not self.text.isprintable() or _RESERVED & set(self.text):
+            raise ValueError("of special signs a glob knows '*', '**' and '?' only")
+        if "" in elements:
+            raise ValueError("an element between two '/' is empty")
+        if any("**" in element and element != "**" for element in elements):
+            raise ValueError("'**' stands alone between two '/'")
+        below = ("*", "**") if elements[-1] == "**" else elements[-1:]
+        object.__setattr__(self, "_elements", elements[:-1] + below)
+
+    def matches(self, app: str) -> bool:
+        """Tell whether the app id, or container name, fits. The unknown app ``""`` fits nothing."""
+        elements = app.removeprefix("/").split("/")
+        return "" not in elements and _fits(self._elements, elements, "**", _element_fits)
+
+
+def _element_fits(pattern: str, element: str) -> bool:
+    return pattern == element or _fits(pattern, element, "*", lambda sign, char: sign in ("?", char))
+
+
+def _fits(pattern: Sequence[str], items: Sequence[str], star: str, one_fits: Callable[[str, str], bool]) -> bool:
+    """Match items one by one; at a mismatch let the last star passed take one more item."""
+    at = place = resume = 0
+    after_star = -1
+    while at < len(items):
+        if place < len(pattern) and pattern[place] == star:
+            after_star, resume = place + 1, at
+            place += 1
+        elif place < len(pattern) and one_fits(pattern[place], items[at]):
+            at, place = at + 1, place + 1
+        elif after_star >= 0:
+            resume += 1
+            at, place = resume, after_star
+        else:
+            return False
+    return all(sign == star for sign in pattern[place:])

@@ -1,0 +1,151 @@
+"""Who may do what where: rules in the order of the file, the first that matches decides, and nothing matching is a no.
+
+Pure: decided on the resolved target, from what Mesos and Marathon say of it, never from the container itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from octopus.core.globs import Glob
+from octopus.core.types import Allow, Deny, ExecSpec, Identity, Obligations, RequestKind, SessionRequest, Target, Value
+
+ALLOW_GROUPS_LABEL = "OCTOPUS_ALLOW_GROUPS"
+"""The Marathon label with which an app's owners let groups in: names of groups, separated by commas."""
+LABEL_CAPABILITIES = frozenset(set(RequestKind) - {RequestKind.FORWARD})
+"""What the label grants. Reaching into the agent's network stays with the rules."""
+LABEL_RULE = "label"
+
+DEFAULT_LANG = "C.UTF-8"
+DEFAULT_TERM = "xterm"
+MAX_ENV_VALUE = 256
+MAX_ENV = 32
+"""Variables a client may set, and characters in the value of each."""
+
+_ENV_NAME = re.compile(r"LANG|LC_[A-Za-z0-9_]{1,40}")
+_TERM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,63})?|")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One ``[[policy]]``: people (in one of ``groups``, or one of ``users``; compared exactly) at ``apps`` may do what is in ``allow``.
+
+    An empty ``allow`` is a rule that denies. ``run_as`` is ``user[:group]`` in the container, "" the image's; ``idle_timeout``
+    in seconds, 0 is off, as is a ``max_sessions`` of 0. Raise ValueError for a rule that could match nobody or nothing.
+    """
+
+    groups: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()
+    apps: tuple[str, ...]
+    allow: frozenset[RequestKind]
+    run_as: str = ""
+    record_input: bool = False
+    idle_timeout: float = 0.0
+    max_sessions: int = 0
+    keep_background: bool = False
+    _globs: tuple[Glob, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Read the globs once; refuse a rule without people or apps."""
+        if not (self.groups or self.users) or not all(self.groups | self.users):
+            raise ValueError("a rule names its people: groups or users")
+        if not self.apps:
+            raise ValueError("a rule names its apps")
+        if not _USER.fullmatch(self.run_as):
+            raise ValueError("run_as is a user or user:group")
+        if not self.idle_timeout >= 0 or self.max_sessions < 0:
+            raise ValueError("idle_timeout and max_sessions are 0 or more")
+        object.__setattr__(self, "_globs", tuple(Glob(app) for app in self.apps))
+
+    def matches(self, identity: Identity, app: str) -> bool:
+        """Tell whether this rule speaks of that person at that app."""
+        its_person = identity.login in self.users or not self.groups.isdisjoint(identity.groups)
+        return its_person and any(glob.matches(app) for glob in self._globs)
+
+
+class _Grant(Value, frozen=True, kw_only=True):
+    """What the deciding rule, or the label, gives."""
+
+    name: str
+    allow: frozenset[RequestKind]
+    obligations: Obligations = Obligations()
+    run_as: str = ""
+    keep_background: bool = False
+
+
+_NOTHING = _Grant(name="", allow=frozenset())
+_LABEL = _Grant(name=LABEL_RULE, allow=LABEL_CAPABILITIES)
+
+
+class Policy:
+    """The rules in their order; ``labels`` switches the Marathon label on.
+
+    The label is read after the rules and only where none matched: a rule always has the last word. A rule is named
+    ``policy[N]``, N its place in the file from 0.
+    """
+
+    def __init__(self, rules: Iterable[Rule], *, labels: bool = False) -> None:
+        self._rules = tuple((rule, _grant(place, rule)) for place, rule in enumerate(rules))
+        self._labels = labels
+
+    def decide(self, identity: Identity, target: Target, request: SessionRequest, token: str) -> Allow | Deny:
+        """Return what may be started, or the no; the only maker of an ExecSpec. ``token`` marks the session's processes."""
+        grant = self._grant_for(identity, target.app, target.labels)
+        if request.kind not in grant.allow or (request.kind is RequestKind.EXEC and request.command is None):
+            return Deny(rule=grant.name)
+        spec = ExecSpec(
+            command=request.command if request.kind is RequestKind.EXEC else None,
+            pty=request.pty,
+            env=environment(request),
+            user=grant.run_as,
+            token=token,
+            keep_background=grant.keep_background,
+        )
+        return Allow(spec=spec, rule=grant.name, obligations=grant.obligations)
+
+    def may_see(self, identity: Identity, app: str, labels: Mapping[str, str]) -> bool:
+        """Tell whether the person may do anything at all at that app, so may learn that it exists."""
+        return bool(self._grant_for(identity, app, labels).allow)
+
+    def _grant_for(self, identity: Identity, app: str, labels: Mapping[str, str]) -> _Grant:
+        for rule, grant in self._rules:
+            if rule.matches(identity, app):
+                return grant
+        if self._labels and app and not identity.groups.isdisjoint(_label_groups(labels)):
+            return _LABEL
+        return _NOTHING
+
+
+def environment(request: SessionRequest) -> dict[str, str]:
+    """Return the variables a command gets: LANG and LC_* as sent, LANG=C.UTF-8 when not sent, TERM of the pty.
+
+    Others are dropped, and so is a value that is not printable ASCII of 1 to 256 characters. A TERM that cannot be the name of
+    a terminal becomes ``xterm``; without a pty there is none unless the client sends one.
+    """
+    sent = {name: value for name, value in request.env.items() if _ENV_NAME.fullmatch(name) and _is_plain(value)}
+    kept = {"LANG": DEFAULT_LANG} | dict(list(sent.items())[:MAX_ENV])
+    term = request.pty.term if request.pty else request.env.get("TERM", "")
+    if _TERM.fullmatch(term):
+        return kept | {"TERM": term}
+    return kept | {"TERM": DEFAULT_TERM} if request.pty else kept
+
+
+def _is_plain(value: str) -> bool:
+    return 0 < len(value) <= MAX_ENV_VALUE and value.isascii() and value.isprintable()
+
+
+def _label_groups(labels: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(group.strip() for group in labels.get(ALLOW_GROUPS_LABEL, "").split(",")) - {""}
+
+
+def _grant(place: int, rule: Rule) -> _Grant:
+    return _Grant(
+        name=f"policy[{place}]",
+        allow=rule.allow,
+        obligations=Obligations(record_input=rule.record_input, idle_timeout=rule.idle_timeout, max_sessions=rule.max_sessions),
+        run_as=rule.run_as,
+        keep_background=rule.keep_background,
+    )
