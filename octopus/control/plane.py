@@ -1,13 +1,17 @@
 """The calls between the two planes and their types: what a session worker asks of the control plane, and tells it.
 
-``Plane`` is the port. In one process it is the control plane itself; between processes it is HTTP over a unix socket:
-``plane_client.py`` is the worker's half, ``plane_server.py`` the supervisor's.
+``Plane`` is the port. In one process it is the control plane itself; between processes it is HTTP over a unix socket, one
+``POST /CALL`` each: ``control/plane_server.py`` is the supervisor's half, ``session/plane_client.py`` the worker's.
+Connections go another way: over the worker's channel, a SOCK_SEQPACKET socket pair which is the worker's standard input,
+one JSON message a packet (``ToWorker``, ``FromWorker``). Its end of file says that the supervisor is gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Protocol
+
+import msgspec
 
 from octopus.core.types import Allow, AuditEvent, Connection, Identity, SessionRequest, Target, Value
 
@@ -70,7 +74,13 @@ class Attached(Value, frozen=True, kw_only=True, tag="attached"):
     """First message of the stream: the control plane knows this worker and its sessions."""
 
 
-Command = KillSession | Attached
+class StopWorker(Value, frozen=True, kw_only=True, tag="stop"):
+    """Ask the worker to end every session and then itself."""
+
+    reason: str
+
+
+Command = KillSession | StopWorker | Attached
 
 
 class Plane(Protocol):
@@ -84,6 +94,7 @@ class Plane(Protocol):
         """Resolve once, decide on that target, write ``session.requested`` (and ``exec``) or ``session.denied``.
 
         ``session`` is the new session's id, chosen by the caller; ``name`` is the SSH user name as typed, or a task id picked.
+        Asked again for a session it gives the same answer. When it raises, the session's terminal event is taken care of.
         Raise InvalidTarget, NoSuchTarget, AmbiguousTarget, AccessDenied, TooManySessions, Unavailable.
         """
         ...
@@ -103,3 +114,78 @@ class Plane(Protocol):
     def attach(self, worker: str, pid: int, sessions: tuple[LiveSession, ...]) -> AsyncIterator[Command]:
         """Tell which sessions live in this worker and receive commands for them until the stream breaks."""
         ...
+
+
+class AdmitCall(Value, frozen=True, kw_only=True):
+    """The arguments of ``admit`` on the wire."""
+
+    session: str
+    identity: Identity
+    connection: Connection
+    name: str
+    request: SessionRequest
+
+
+class CandidatesCall(Value, frozen=True, kw_only=True):
+    """The arguments of ``candidates`` on the wire."""
+
+    identity: Identity
+    name: str
+    limit: int
+
+
+class ReplacementCall(Value, frozen=True, kw_only=True):
+    """The arguments of ``replacement`` on the wire."""
+
+    identity: Identity
+    target: Target
+
+
+class AttachCall(Value, frozen=True, kw_only=True):
+    """The arguments of ``attach`` on the wire; the answer is one ``Command`` a line until the stream breaks."""
+
+    worker: str
+    pid: int
+    sessions: tuple[LiveSession, ...]
+
+
+class Start(Value, frozen=True, kw_only=True, tag="start"):
+    """First packet to a worker: who it is and where things are.
+
+    The worker holds a lock on ``lock_file`` for its life. ``settings`` is for the worker alone to read.
+    """
+
+    worker: str
+    lock_file: str
+    plane_socket: str
+    spool_directory: str
+    settings: msgspec.Raw
+
+
+class Serve(Value, frozen=True, kw_only=True, tag="serve"):
+    """Comes with a connected socket (SCM_RIGHTS): serve it. ``client`` is ``ip:port``, ``number`` the supervisor's own."""
+
+    number: int
+    client: str
+
+
+class Authenticated(Value, frozen=True, kw_only=True, tag="authenticated"):
+    """The person on this connection is known: it no longer counts as a stranger's."""
+
+    number: int
+
+
+class Closed(Value, frozen=True, kw_only=True, tag="closed"):
+    """This connection is over."""
+
+    number: int
+
+
+class Load(Value, frozen=True, kw_only=True, tag="load"):
+    """How much the worker moves: bytes per second, both ways, over its last interval."""
+
+    rate: float
+
+
+ToWorker = Start | Serve
+FromWorker = Authenticated | Closed | Load

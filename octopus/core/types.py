@@ -68,12 +68,16 @@ class SessionRequest(Value, frozen=True, kw_only=True):
 
 
 class Connection(Value, frozen=True, kw_only=True):
-    """One SSH connection, as the audit trail names it: ``client`` is ``ip:port``."""
+    """One SSH connection, as the audit trail names it: ``client`` is ``ip:port``.
+
+    ``worker`` is the session worker that serves it; the worker's half of the plane fills it in, "" is this very process.
+    """
 
     id: str
     client: str
     user_name: str = ""
     client_version: str = ""
+    worker: str = ""
 
     @property
     def address(self) -> str:
@@ -214,9 +218,24 @@ class AuditEvent(Value, frozen=True, kw_only=True):
     target: dict[str, str] = {}
     data: dict[str, Any] = {}
 
+    @property
+    def once(self) -> str:
+        """The key under which the trail holds it: a terminal event's is its session's, whoever writes it."""
+        return terminal_key(self.session) if self.is_terminal else self.key
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a session ends with this event."""
+        return bool(self.session) and self.event in TERMINAL_EVENTS
+
 
 TERMINAL_EVENTS = frozenset({"session.denied", "session.ended", "session.failed"})
 """Of these a session has exactly one, whatever happened."""
+
+
+def terminal_key(session: str) -> str:
+    """Return the key of a session's terminal event."""
+    return f"{session}/end"
 
 
 class UserName(Value, frozen=True, kw_only=True):
