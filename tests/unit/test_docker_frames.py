@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -27,7 +28,7 @@ def test_any_cut_of_the_stream_gives_the_same_bytes_in_the_same_order(frames: li
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(wire)), max_size=6)))
     decoder = FrameDecoder()
     bounds = [0, *cuts, len(wire)]
-    outputs = [out for start, end in zip(bounds, bounds[1:], strict=False) for out in decoder.feed(wire[start:end])]
+    outputs = [out for start, end in itertools.pairwise(bounds) for out in decoder.feed(wire[start:end])]
     decoder.finish()
     assert [(o.stderr, bytes([b])) for o in outputs for b in o.data] == [(stderr, bytes([b])) for stderr, data in frames for b in data]
     assert all(out.data for out in outputs)

@@ -1,0 +1,62 @@
+"""Deadlines and sizes of what an engine may cost us, and the one way a failed step is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from octopus.core.errors import BadUpstream, ContainerUnavailable, printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineLimits:
+    """Limits for one engine. Times in seconds, sizes in bytes."""
+
+    connect: float = 5.0
+    """To connect, with the TLS or SSH handshake."""
+    call: float = 10.0
+    """For one API call, waiting for a thread included."""
+    start: float = 15.0
+    """From the request to start a command to the engine's answer."""
+    reap: float = 15.0
+    """To end what a session left in its container."""
+    exit: float = 3600.0
+    """How long a command may run on after it has closed its output."""
+    idle: float = 60.0
+    """After this long without use threads and connections are released."""
+    threads: int = 4
+    """API calls in flight."""
+    body: int = 16 * 1024 * 1024
+    """The largest answer to an API call: a list of containers."""
+    read: int = 64 * 1024
+    """The most output taken from the engine at once."""
+
+
+def unavailable(agent: str, step: str, why: object) -> ContainerUnavailable:
+    """Return the error of an engine that failed at ``step``: one line for the person, the cause for the operator."""
+    return ContainerUnavailable(
+        f"engine of {printable(agent)}: {step}: {printable(str(why)) or type(why).__name__}",
+        notice=f"the container engine of {agent} does not answer",
+    )
+
+
+@contextmanager
+def faults(agent: str, step: str) -> Iterator[None]:
+    """Tell whatever a broken connection or a wrong answer raises as ContainerUnavailable."""
+    try:
+        yield
+    except (OSError, EOFError, BadUpstream) as error:
+        raise unavailable(agent, step, error) from error
+
+
+@asynccontextmanager
+async def deadline(agent: str, step: str, seconds: float) -> AsyncIterator[None]:
+    """Give a step its time; raise ContainerUnavailable when it is over or fails."""
+    with faults(agent, step):
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            raise unavailable(agent, step, f"no answer within {seconds:g} s") from error

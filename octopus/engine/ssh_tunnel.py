@@ -1,0 +1,80 @@
+"""An engine behind SSH: one connection to the agent, the engine's socket forwarded to a private one here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+
+import asyncssh
+
+KEEPALIVE = 30
+
+
+class SshTunnel:
+    """Keeps ``path``, a unix socket in a folder of our own, connected to the engine's socket on the agent.
+
+    The host key must be in ``known_hosts``; nothing of the account's own SSH configuration, agent or keys is used.
+    """
+
+    def __init__(self, *, host: str, port: int, user: str, key: str, known_hosts: str, remote: str, timeout: float) -> None:
+        if not known_hosts:
+            raise OSError("ssh:// needs a file of known host keys")
+        if not key:
+            raise OSError("ssh:// needs a private key file")
+        self._host, self._port, self._user = host, port, user
+        self._key, self._known_hosts, self._remote = key, known_hosts, remote
+        self._timeout = timeout
+        self._folder: tempfile.TemporaryDirectory[str] | None = tempfile.TemporaryDirectory(prefix="octopus-ssh-")
+        self.path = os.path.join(self._folder.name, "engine.sock")
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def ready(self) -> None:
+        """Connect unless connected. Raise OSError."""
+        async with self._connecting:
+            if self._connection is None or self._connection.is_closed():
+                await self._connect()
+
+    async def aclose(self) -> None:
+        """Close the connection and remove the socket."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+            await connection.wait_closed()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    async def _connect(self) -> None:
+        if self._folder is None:
+            raise OSError("the tunnel is closed")
+        try:
+            connection = await asyncssh.connect(
+                self._host,
+                self._port,
+                username=self._user,
+                client_keys=[self._key],
+                known_hosts=self._known_hosts,
+                config=None,
+                agent_path=None,
+                gss_host=None,
+                preferred_auth="publickey",
+                connect_timeout=self._timeout,
+                login_timeout=self._timeout,
+                keepalive_interval=KEEPALIVE,
+            )
+            await self._forward(connection)
+        except (asyncssh.Error, ValueError) as error:
+            raise OSError(f"ssh to {self._host}: {error}") from error
+
+    async def _forward(self, connection: asyncssh.SSHClientConnection) -> None:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+            await connection.forward_local_path(self.path, self._remote)
+        except BaseException:
+            connection.abort()
+            raise
+        self._connection = connection

@@ -1,0 +1,149 @@
+"""What we read of the Engine API's answers (v1.24 and newer); all else is ignored."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TypeVar
+
+import msgspec
+
+from octopus.core.errors import BadUpstream
+
+T = TypeVar("T")
+
+OLDEST = (1, 24)
+NEWEST = (1, 45)
+"""The newest version whose answers we know; the API only grows, so an engine that wants a newer one gets its oldest."""
+
+_SYMLINK = 1 << 27
+_EXECUTABLE = 0o111
+
+
+class Wire(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
+    """Base: the engine names its fields in PascalCase."""
+
+
+class Version(Wire, frozen=True, kw_only=True):
+    """GET /version."""
+
+    api_version: str
+    min_api_version: str = msgspec.field(name="MinAPIVersion", default="1.12")
+
+
+class State(Wire, frozen=True, kw_only=True):
+    """A container's state."""
+
+    running: bool = False
+    paused: bool = False
+    restarting: bool = False
+    started_at: str = ""
+
+
+class ContainerConfig(Wire, frozen=True, kw_only=True):
+    """How a container was made; ``user`` is the image's, "" for root."""
+
+    user: str = ""
+
+
+class Mount(Wire, frozen=True, kw_only=True):
+    """A folder of the host, or a volume, in a container."""
+
+    type: str = ""
+    source: str = ""
+    destination: str = ""
+
+
+class Container(Wire, frozen=True, kw_only=True):
+    """GET /containers/ID/json."""
+
+    id: str
+    name: str
+    state: State
+    config: ContainerConfig = ContainerConfig()
+    mounts: tuple[Mount, ...] | None = ()
+
+
+class Listed(Wire, frozen=True, kw_only=True):
+    """One of GET /containers/json; ``created`` in seconds since 1970."""
+
+    id: str
+    names: tuple[str, ...] | None = ()
+    created: int = 0
+    mounts: tuple[Mount, ...] | None = ()
+
+
+class Created(Wire, frozen=True, kw_only=True):
+    """POST /containers/ID/exec."""
+
+    id: str
+
+
+class Exec(Wire, frozen=True, kw_only=True):
+    """GET /exec/ID/json; ``exit_code`` is null until it is known."""
+
+    running: bool
+    exit_code: int | None = None
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """The body of a 4xx or 5xx."""
+
+    message: str = ""
+
+
+class PathStat(msgspec.Struct, frozen=True, rename="camel"):
+    """HEAD /containers/ID/archive; ``mode`` is Go's os.FileMode."""
+
+    mode: int
+    link_target: str = ""
+
+    @property
+    def symlink(self) -> bool:
+        """Whether the path itself is a symbolic link."""
+        return bool(self.mode & _SYMLINK)
+
+    @property
+    def executable(self) -> bool:
+        """Whether anybody may execute it."""
+        return bool(self.mode & _EXECUTABLE)
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Read an answer. Raise BadUpstream."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise BadUpstream("engine", str(error), body) from error
+
+
+def decode_stat(header: str) -> PathStat:
+    """Read X-Docker-Container-Path-Stat. Raise BadUpstream."""
+    try:
+        return decode(base64.b64decode(header, validate=True), PathStat)
+    except binascii.Error as error:
+        raise BadUpstream("engine", "a path stat that is not base64", header) from error
+
+
+def fault_text(body: bytes) -> str:
+    """Return the engine's message in an error's body, or the body itself."""
+    try:
+        return msgspec.json.decode(body, type=Fault).message
+    except msgspec.DecodeError:
+        return body.decode("utf-8", "replace")
+
+
+def negotiate(version: Version) -> tuple[int, int]:
+    """Return the API version to speak: the engine's own, within what we know. Raise BadUpstream."""
+    theirs, least = _parse(version.api_version), _parse(version.min_api_version)
+    chosen = max(min(theirs, NEWEST), least)
+    if chosen < OLDEST:
+        raise BadUpstream("engine", f"its API {version.api_version} is older than {OLDEST[0]}.{OLDEST[1]}")
+    return chosen
+
+
+def _parse(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    if not (major.isdecimal() and minor.isdecimal() and len(text) < 10 and text.isascii()):
+        raise BadUpstream("engine", "not an API version", text)
+    return int(major), int(minor)
