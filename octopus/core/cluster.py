@@ -1,0 +1,193 @@
+"""The cluster in memory: what the feeds keep up to date and everybody else reads.
+
+A snapshot is applied only when it is whole. It is applied in slices, so that nobody waits for 100,000 tasks; between two slices each
+entry is true of the old moment or of the new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from octopus.core.inventory import LIVE_STATES, RUNNING, Agent, MarathonSnapshot, Snapshot, Task
+from octopus.core.joining import joined
+from octopus.core.mesos_events import (
+    AgentAdded,
+    AgentRemoved,
+    FrameworkChanged,
+    FrameworkRemoved,
+    MesosEvent,
+    TaskAdded,
+    TaskUpdated,
+)
+from octopus.core.task_index import TaskIndex
+
+SLICE = 1000
+"""Entries applied between two yields: about 2 ms."""
+
+REREGISTRATION = 600.0
+"""Seconds a new leader gives agents to come back (Mesos' own default), where it does not list those it waits for."""
+
+
+def awaited_agents(snapshot: Snapshot, known: Mapping[str, Agent], now: float) -> frozenset[str]:
+    """Return the known agents that a new leader may still be waiting for: their tasks are not gone, only not told yet.
+
+    From Mesos 1.2 the leader lists them (``recovered``). Before, every known agent it does not list counts, for ten minutes after its
+    election. A task kept too long harms nobody: its container is checked against the engine before anybody enters.
+    """
+    listed = {agent.id for agent in snapshot.agents}
+    if snapshot.recovered is not None:
+        return frozenset(snapshot.recovered) - listed
+    fresh = snapshot.elected > 0 and now - snapshot.elected < REREGISTRATION
+    return frozenset(known) - listed if fresh else frozenset()
+
+
+class Cluster:
+    """Agents, tasks and apps. ``marathon`` says whether a Marathon is configured, and so is the authority on apps."""
+
+    def __init__(self, *, marathon: bool = False) -> None:
+        self.tasks = TaskIndex()
+        self.agents: dict[str, Agent] = {}
+        self._frameworks: dict[str, str] = {}
+        self._marathon = MarathonSnapshot() if marathon else None
+        self._strings: dict[str, str] = {}
+        self._read: set[str] = set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every configured source has been read once. What was known before it went away goes on being served."""
+        return self._read >= ({"mesos"} if self._marathon is None else {"mesos", "marathon"})
+
+    def agent(self, task: Task) -> Agent | None:
+        """Return the agent a task runs on, None while it is not known."""
+        return self.agents.get(task.agent)
+
+    def labels(self, task: Task) -> Mapping[str, str]:
+        """Return the labels that count for a task: its app's in Marathon where one is configured, else its own in Mesos."""
+        if self._marathon is None or not task.confirmed:
+            return task.labels
+        return self._marathon.labels.get(task.app, task.labels)
+
+    def replace(self, snapshot: Snapshot, now: float = 0.0) -> None:
+        """Apply a whole snapshot at once; see ``replacing``."""
+        for _ in self.replacing(snapshot, now):
+            pass
+
+    def replacing(self, snapshot: Snapshot, now: float = 0.0) -> Iterator[None]:
+        """Apply a whole snapshot of Mesos (or of one engine), yielding after each slice. ``now`` in seconds since 1970."""
+        awaited = awaited_agents(snapshot, self.agents, now)
+        self._frameworks = {**self._frameworks, **snapshot.frameworks} if awaited else dict(snapshot.frameworks)
+        self._strings = {}
+        self.agents = {agent.id: agent for agent in (*self._kept(awaited), *snapshot.agents)}
+        self.tasks.begin_bulk()
+        seen: set[tuple[str, str]] = set()
+        for count, task in enumerate(snapshot.tasks):
+            self._put(task)
+            seen.add((task.framework, task.id))
+            if count % SLICE == SLICE - 1:
+                yield
+        for count, task in enumerate(self.tasks):
+            if (task.framework, task.id) not in seen and task.agent not in awaited:
+                self.tasks.remove(task)
+            if count % SLICE == SLICE - 1:
+                yield
+        self.tasks.end_bulk()
+        self._read.add("mesos")
+
+    def replace_marathon(self, snapshot: MarathonSnapshot) -> None:
+        """Apply a whole reading of Marathon at once; see ``replacing_marathon``."""
+        for _ in self.replacing_marathon(snapshot):
+            pass
+
+    def replacing_marathon(self, snapshot: MarathonSnapshot) -> Iterator[None]:
+        """Apply a whole reading of Marathon, yielding after each slice: tasks change their app, or become confirmed."""
+        self._marathon = snapshot
+        self.tasks.begin_bulk()
+        for count, task in enumerate(self.tasks):
+            self._rejoin(task)
+            if count % SLICE == SLICE - 1:
+                yield
+        self.tasks.end_bulk()
+        self._read.add("marathon")
+
+    def learn(self, tasks: list[Task]) -> None:
+        """Add tasks looked up one by one, between two snapshots."""
+        for task in tasks:
+            self._put(task)
+
+    def apply(self, event: MesosEvent) -> None:
+        """Apply one event of the master's stream.
+
+        An unreachable agent shows only as TASK_UNREACHABLE of its tasks; when it is back its tasks are added before it is.
+        """
+        match event:
+            case TaskAdded(task):
+                self._added(task)
+            case TaskUpdated():
+                self._updated(event)
+            case AgentAdded(agent):
+                self.agents[agent.id] = agent
+            case AgentRemoved(agent_id):
+                self.agents.pop(agent_id, None)
+                self._remove_where("agent", agent_id)
+            case FrameworkChanged(framework, name):
+                self._rename(framework, name)
+            case FrameworkRemoved(framework):
+                self._frameworks.pop(framework, None)
+                self._remove_where("framework", framework)
+
+    def _added(self, task: Task) -> None:
+        if task.state in LIVE_STATES:
+            self._put(task)
+
+    def _updated(self, event: TaskUpdated) -> None:
+        task = self.tasks.get(event.framework, event.task)
+        if task is None:
+            return
+        if event.state not in LIVE_STATES:
+            self.tasks.remove(task)
+            return
+        changed = msgspec.structs.replace(task, state=event.state)
+        if event.container:
+            changed = msgspec.structs.replace(changed, container=event.container, parents=event.parents)
+        if event.state == RUNNING and not task.started:
+            changed = msgspec.structs.replace(changed, started=event.at)
+        self.tasks.put(changed)
+
+    def _put(self, task: Task) -> None:
+        name = self._frameworks.get(task.framework, "")
+        known = joined(task, name, self._marathon)
+        if known == self.tasks.get(task.framework, task.id):
+            return
+        share = self._strings.setdefault
+        self.tasks.put(
+            msgspec.structs.replace(
+                known,
+                framework=share(known.framework, known.framework),
+                agent=share(known.agent, known.agent),
+                app=share(known.app, known.app),
+                name=share(known.name, known.name),
+            )
+        )
+
+    def _rejoin(self, task: Task) -> None:
+        if task.engine:
+            return
+        self._put(msgspec.structs.replace(task, app="", confirmed=False))
+
+    def _rename(self, framework: str, name: str) -> None:
+        if self._frameworks.get(framework) == name:
+            return
+        self._frameworks[framework] = name
+        for task in self.tasks:
+            if task.framework == framework:
+                self._rejoin(task)
+
+    def _remove_where(self, field: str, value: str) -> None:
+        for task in self.tasks:
+            if getattr(task, field) == value:
+                self.tasks.remove(task)
+
+    def _kept(self, awaited: frozenset[str]) -> Iterator[Agent]:
+        return (agent for agent_id, agent in self.agents.items() if agent_id in awaited)

@@ -1,0 +1,121 @@
+"""What runs in a cluster: agents, tasks, apps, and the snapshots of them that feeds hand to the Cluster.
+
+Only what is used is kept, so that 100,000 tasks stay small. An agent's resources and attributes, and an app's resources and
+constraints, belong here too once something computes with them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from octopus.core.types import ContainerClue
+
+RUNNING = "TASK_RUNNING"
+LIVE_STATES = frozenset({"TASK_STAGING", "TASK_STARTING", RUNNING, "TASK_KILLING"})
+"""States of a task that has, or will have, a container. Only TASK_RUNNING can be entered."""
+
+MAX_PORTS = 256
+"""Host ports remembered of one task."""
+
+
+class Agent(msgspec.Struct, frozen=True, gc=False):
+    """A Mesos agent, or the one engine of a plain inventory. ``ip`` and ``port`` are from its pid, ``hostname`` as advertised."""
+
+    id: str
+    hostname: str
+    ip: str = ""
+    port: int = 0
+    prefix: str = ""
+
+
+class Task(msgspec.Struct, frozen=True, gc=False):
+    """A task that is not over. ``executor`` is "" for command tasks; ``started`` in seconds since 1970, 0 unknown.
+
+    ``container`` is the Mesos container id ("" where the master does not say), ``parents`` a pod's outer containers, nearest first.
+    ``app`` is what policy decides on, but only where ``confirmed``: otherwise it is a guess from the task's id, good for finding
+    the task and for nothing else (see ``core.joining``).
+    """
+
+    id: str
+    framework: str
+    agent: str
+    state: str
+    name: str = ""
+    executor: str = ""
+    started: float = 0.0
+    container: str = ""
+    parents: tuple[str, ...] = ()
+    containerizer: str = "mesos"
+    engine: str = ""
+    ports: tuple[int, ...] = ()
+    labels: dict[str, str] = {}
+    app: str = ""
+    confirmed: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether the task can be entered."""
+        return self.state == RUNNING
+
+    @property
+    def clue(self) -> ContainerClue:
+        """What leads to the task's container on its agent."""
+        return ContainerClue(
+            agent_id=self.agent,
+            framework_id=self.framework,
+            executor_id=self.executor,
+            task_id=self.id,
+            container_id=self.container,
+            parents=self.parents,
+            containerizer=self.containerizer,
+            engine_id=self.engine,
+        )
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All of a Mesos cluster (or of one engine) at one moment.
+
+    ``frameworks`` maps id to name. ``recovered`` are agents a new leader still waits for (Mesos 1.2), None where it does not say;
+    ``elected`` is when the leader took over, seconds since 1970. ``leader`` and ``pid`` differ on a standby. ``skipped`` counts
+    entries that could not be read.
+    """
+
+    agents: list[Agent] = []
+    frameworks: dict[str, str] = {}
+    tasks: list[Task] = []
+    recovered: list[str] | None = None
+    elected: float = 0.0
+    version: str = ""
+    leader: str = ""
+    pid: str = ""
+    skipped: int = 0
+
+
+class MarathonTask(msgspec.Struct, frozen=True, gc=False):
+    """Marathon's word on one task: the app it belongs to, and the agent's id where Marathon says it (0.11)."""
+
+    app: str
+    agent: str = ""
+
+
+class MarathonSnapshot(msgspec.Struct, frozen=True):
+    """All Marathon says at one moment: tasks by id, labels by app (and pod) id, its own Mesos framework id ("" unknown)."""
+
+    tasks: dict[str, MarathonTask] = {}
+    labels: dict[str, dict[str, str]] = {}
+    framework: str = ""
+    skipped: int = 0
+
+
+class FeedStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a feed is doing. ``since``: last success, seconds since 1970, 0 never; ``age``: seconds since then, -1 never.
+
+    ``error`` is "" while it works; ``complete`` is False while a new leader still waits for agents.
+    """
+
+    name: str
+    source: str = ""
+    since: float = 0.0
+    age: float = -1.0
+    error: str = ""
+    complete: bool = False
