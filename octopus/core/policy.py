@@ -26,7 +26,8 @@ MAX_ENV = 32
 
 _ENV_NAME = re.compile(r"LANG|LC_[A-Za-z0-9_]{1,40}")
 _TERM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,63})?|")
+USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,63})?|")
+"""``user`` or ``user:group`` in a container, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class Rule:
             raise ValueError("a rule names its people: groups or users")
         if not self.apps:
             raise ValueError("a rule names its apps")
-        if not _USER.fullmatch(self.run_as):
+        if not USER.fullmatch(self.run_as):
             raise ValueError("run_as is a user or user:group")
         if not self.idle_timeout >= 0 or self.max_sessions < 0:
             raise ValueError("idle_timeout and max_sessions are 0 or more")

@@ -1,0 +1,83 @@
+"""Faults between keys: what each key alone could not know.
+
+They are looked for in the raw tables, whether or not the single keys are right, so that one run names everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from octopus.config.toml_lines import KeyPath
+
+Fault = tuple[KeyPath, str]
+
+
+def crossings(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield the path and the text of each fault between keys of ``data``, as TOML and environment gave it."""
+    yield from _auth(data)
+    yield from _cluster(data)
+    yield from _engine(data)
+    yield from _passwords(data)
+    yield from _policy(data)
+
+
+def _auth(data: Mapping[str, Any]) -> Iterator[Fault]:
+    ldap, users = _at(data, "auth", "ldap"), _at(data, "auth", "users")
+    if ldap is None and users is None:
+        yield ("auth",), "nobody could log in; expected [auth.ldap] or [auth.users]"
+    if ldap is not None and users is not None:
+        yield ("auth", "users"), "there are two directories; expected either [auth.ldap] or [auth.users]"
+    if _at(data, "auth", "ldap", "start_tls") is True and "ldap://" not in str(_at(data, "auth", "ldap", "servers")):
+        yield ("auth", "ldap", "start_tls"), "all servers speak TLS from the start; expected false, or ldap:// servers"
+
+
+def _cluster(data: Mapping[str, Any]) -> Iterator[Fault]:
+    masters, zk, inventory = bool(_at(data, "mesos", "masters")), bool(_at(data, "mesos", "zk")), _at(data, "docker", "inventory") is True
+    if masters and zk:
+        yield ("mesos", "zk"), "masters are listed too; expected either masters or zk"
+    if inventory and (masters or zk):
+        yield ("docker", "inventory"), "true, and there is [mesos] too; expected either the one engine or the cluster"
+    if not (masters or zk or inventory):
+        yield ("mesos",), "there is nothing to enter; expected mesos.masters, mesos.zk or docker.inventory = true"
+    if inventory and "{" in str(_at(data, "docker", "url")):
+        yield ("docker", "url"), "names many engines; with inventory = true expected one, without {hostname} and {ip}"
+
+
+def _engine(data: Mapping[str, Any]) -> Iterator[Fault]:
+    url = str(_at(data, "docker", "url") or "https://")
+    needs = {"https://": ("tls_ca", "tls_cert", "tls_key"), "ssh://": ("ssh_key", "ssh_known_hosts")}
+    for scheme, keys in needs.items():
+        missing = [key for key in keys if not _at(data, "docker", key)]
+        if url.startswith(scheme) and missing:
+            yield ("docker", missing[0]), f"is missing; an engine at {scheme} needs {', '.join(missing)}"
+
+
+def _passwords(data: Mapping[str, Any]) -> Iterator[Fault]:
+    pairs = [
+        (("auth", "ldap"), "bind_dn", "bind_password_file"),
+        (("mesos",), "username", "password_file"),
+        (("marathon",), "username", "password_file"),
+    ]
+    for section, name, password in pairs:
+        table = _at(data, *section)
+        given = [key for key in (name, password) if isinstance(table, Mapping) and table.get(key)]
+        if len(given) == 1:
+            other = password if given == [name] else name
+            yield (*section, given[0]), f"stands alone; expected {other} beside it"
+
+
+def _policy(data: Mapping[str, Any]) -> Iterator[Fault]:
+    rules = data.get("policy")
+    if not rules:
+        yield ("policy",), "nobody could enter anything; expected at least one [[policy]]"
+    for place, rule in enumerate(rules if isinstance(rules, list) else []):
+        if isinstance(rule, Mapping) and not rule.get("groups") and not rule.get("users"):
+            yield ("policy", place), "speaks of nobody; expected groups = [...] or users = [...]"
+
+
+def _at(data: Mapping[str, Any], *path: str) -> Any:
+    here: Any = data
+    for key in path:
+        here = here.get(key) if isinstance(here, Mapping) else None
+    return here

@@ -1,0 +1,205 @@
+"""The sections of the configuration file, one model each: every key, its kind and its default.
+
+Attributes are the keys, but for secrets: the key ``password_file`` names a file, the attribute ``password`` is what it holds.
+A model checks its own keys; what concerns several keys or sections is in ``crossings.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from octopus.config.fields import (
+    Address,
+    Count,
+    Duration,
+    Globs,
+    GroupFilter,
+    Kinds,
+    ListenAddresses,
+    MetricPrefix,
+    OptionalAddress,
+    Positive,
+    RunAs,
+    Texts,
+    Timeout,
+    UserFilter,
+    Workers,
+)
+from octopus.config.files import Directory, File, PrivateFile, Secret
+from octopus.config.urls import EngineUrl, HttpUrls, LdapUrls, SyslogUrl, ZooKeeperUrl
+from octopus.core.policy import Rule
+
+NO_SECRET = SecretStr("")
+_ANYWHERE = (Address("0.0.0.0", 2222),)  # noqa: S104  a gateway is there to be reached
+
+
+class Section(BaseModel):
+    """Base of the sections: immutable, exact types, no unknown keys."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_by_name=False, validate_by_alias=True)
+
+
+class Ssh(Section):
+    """``[ssh]``: what people connect to."""
+
+    listen: ListenAddresses = _ANYWHERE
+    host_keys: Directory = "/etc/octopus/hostkeys"
+    banner_file: File = ""
+    idle_timeout: Duration = 0.0
+    login_grace_time: Timeout = 30.0
+    max_sessions: Positive = 2000
+    drain_timeout: Timeout = 12 * 3600.0
+    workers: Workers = 0
+    trusted_user_ca_keys: File = ""
+    proxy_protocol: bool = False
+
+
+class Ldap(Section):
+    """``[auth.ldap]``: the company's directory."""
+
+    servers: Annotated[LdapUrls, Field(min_length=1)]
+    start_tls: bool = False
+    ca_file: File = ""
+    bind_dn: str = ""
+    bind_password: Secret = Field(alias="bind_password_file", default=NO_SECRET)
+    user_base: Annotated[str, Field(min_length=1)]
+    user_filter: UserFilter = "(&(objectClass=inetOrgPerson)(uid={login}))"
+    group_base: str = ""
+    group_filter: GroupFilter = "(member={dn})"
+    ssh_key_attribute: str = "sshPublicKey"
+    timeout: Timeout = 5.0
+
+
+class Users(Section):
+    """``[auth.users]``: the embedded file, where there is no directory."""
+
+    file: Annotated[PrivateFile, Field(min_length=1)]
+
+
+class Auth(Section):
+    """``[auth.…]``: who people are; one of the two."""
+
+    ldap: Ldap | None = None
+    users: Users | None = None
+
+
+class Mesos(Section):
+    """``[mesos]``: the masters, listed or found through ZooKeeper."""
+
+    masters: HttpUrls = ()
+    zk: ZooKeeperUrl = ""
+    username: str = ""
+    password: Secret = Field(alias="password_file", default=NO_SECRET)
+
+
+class Marathon(Section):
+    """``[marathon]``: apps and their tasks. ``policy_labels`` lets OCTOPUS_ALLOW_GROUPS on an app grant access."""
+
+    urls: HttpUrls = ()
+    username: str = ""
+    password: Secret = Field(alias="password_file", default=NO_SECRET)
+    policy_labels: bool = False
+
+
+class Docker(Section):
+    """``[docker]``: how an agent's engine is reached."""
+
+    url: EngineUrl = "https://{hostname}:2376"
+    tls_ca: File = ""
+    tls_cert: File = ""
+    tls_key: PrivateFile = ""
+    ssh_key: PrivateFile = ""
+    ssh_known_hosts: File = ""
+    inventory: bool = False
+
+
+class PolicyRule(Section):
+    """``[[policy]]``: one rule."""
+
+    groups: Texts = ()
+    users: Texts = ()
+    apps: Annotated[Globs, Field(min_length=1)]
+    allow: Kinds
+    run_as: RunAs = ""
+    record_input: bool = False
+    idle_timeout: Duration = 0.0
+    max_sessions: Count = 0
+    keep_background: bool = False
+
+    def rule(self) -> Rule:
+        """Return it as the policy takes it."""
+        return Rule(
+            groups=frozenset(self.groups),
+            users=frozenset(self.users),
+            apps=self.apps,
+            allow=frozenset(self.allow),
+            run_as=self.run_as,
+            record_input=self.record_input,
+            idle_timeout=self.idle_timeout,
+            max_sessions=self.max_sessions,
+            keep_background=self.keep_background,
+        )
+
+
+class Audit(Section):
+    """``[audit]``: the trail and the recordings."""
+
+    directory: Directory = "/var/lib/octopus/audit"
+    signing_key_file: PrivateFile = ""
+    retention: Duration = 400 * 86_400.0
+    syslog: SyslogUrl = ""
+
+
+class Limits(Section):
+    """``[limits]``: failed logins, in ``window``."""
+
+    failures_per_login: Positive = 5
+    failures_per_address: Positive = 20
+    window: Timeout = 600.0
+
+
+class Unique(Section):
+    """``[unique]``: the daemon that follows the agents."""
+
+    mode: Literal["off", "observe", "apply"] = "observe"
+    apps: Globs = ("/**",)
+    interval: Timeout = 30.0
+    leader: ZooKeeperUrl = ""
+
+
+class Admin(Section):
+    """``[admin]``: pages and API; an empty ``listen`` is off."""
+
+    listen: OptionalAddress = Address("127.0.0.1", 8022)
+    viewers: Texts = ()
+    operators: Texts = ()
+
+
+class Metrics(Section):
+    """``[metrics]``: StatsD in addition to /metrics."""
+
+    statsd: OptionalAddress = None
+    prefix: MetricPrefix = "octopus"
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    ssh: Ssh = Ssh()
+    auth: Auth = Auth()
+    mesos: Mesos = Mesos()
+    marathon: Marathon = Marathon()
+    docker: Docker = Docker()
+    policy: Annotated[tuple[PolicyRule, ...], Field(strict=False)] = ()
+    audit: Audit = Audit()
+    limits: Limits = Limits()
+    unique: Unique = Unique()
+    admin: Admin = Admin()
+    metrics: Metrics = Metrics()
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of the policy, in the order of the file."""
+        return tuple(rule.rule() for rule in self.policy)
