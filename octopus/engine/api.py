@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,16 +54,23 @@ class EngineApi:
         endpoint: Endpoint,
         limits: EngineLimits,
         newest: tuple[int, int] = NEWEST,
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self.agent = agent
         self._address = address
         self._endpoint = endpoint
         self._limits = limits
         self._newest = newest
+        self._on_idle = on_idle
         self._client: _Client | None = None
         self._opening = asyncio.Lock()
         self._calls = 0
         self._release: asyncio.TimerHandle | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no threads and connections are held."""
+        return self._client is None and not self._calls
 
     async def version(self) -> tuple[int, int]:
         """Return the API version spoken with this engine."""
@@ -98,6 +105,7 @@ class EngineApi:
         if client is not None:
             client.threads.shutdown(wait=False, cancel_futures=True)
             client.sdk.close()
+        self._on_idle()
 
     async def _open(self) -> _Client:
         async with self._opening:

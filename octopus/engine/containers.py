@@ -13,18 +13,23 @@ from octopus.engine.limits import faults, unavailable
 from octopus.engine.wire import Container, Listed, decode, fault_text
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-GONE = "the container is gone"
+PAUSED = "the container is paused"
+
+
+class ContainerGone(ContainerUnavailable):
+    """The container has ended or was removed: nothing of it is left to enter or to clean."""
+
+    default_notice = "the container is gone"
 
 
 async def find(api: EngineApi, target: Target, sandbox: str = SANDBOX) -> Container:
     """Return the running container of ``target``. Raise ContainerUnavailable when it is gone, paused or another's."""
     container = await _by_name(api, target.clue) or await _by_sandbox(api, target.clue, sandbox)
     if container is None:
-        raise ContainerUnavailable(f"{api.agent}: no container of task {target.task}", notice=GONE)
+        raise ContainerGone(f"{api.agent}: no container of task {target.task}")
     if wrong := mismatch(target.clue, container, sandbox):
         raise ContainerUnavailable(f"{api.agent}: task {target.task}: {wrong}", notice="the container is not the task's")
-    if problem := _not_enterable(container):
-        raise ContainerUnavailable(f"{api.agent}: container {container.id}: {problem}", notice=problem)
+    _check_enterable(api.agent, container)
     return container
 
 
@@ -49,20 +54,22 @@ def expect(agent: str, step: str, answer: Answer, *statuses: int) -> Answer:
 def refuse(agent: str, step: str, status: int, body: bytes) -> NoReturn:
     """Raise ContainerUnavailable for an answer that is an error: 404 gone, 409 paused or stopped, else the engine's fault."""
     text = fault_text(body)
+    where = f"{agent}: {step}: {text}"
     if status == 404:
-        raise ContainerUnavailable(f"{agent}: {step}: {text}", notice=GONE)
+        raise ContainerGone(where)
     if status == 409:
-        raise ContainerUnavailable(f"{agent}: {step}: {text}", notice="the container is paused" if "paused" in text else GONE)
+        raise ContainerUnavailable(where, notice=PAUSED) if "paused" in text else ContainerGone(where)
     raise unavailable(agent, step, f"HTTP {status}: {text}")
 
 
-def _not_enterable(container: Container) -> str:
-    state = container.state
+def _check_enterable(agent: str, container: Container) -> None:
+    where, state = f"{agent}: container {container.id}", container.state
     if state.paused:
-        return "the container is paused"
+        raise ContainerUnavailable(f"{where} is paused", notice=PAUSED)
     if state.restarting:
-        return "the container is restarting"
-    return "" if state.running else GONE
+        raise ContainerUnavailable(f"{where} is restarting", notice="the container is restarting")
+    if not state.running:
+        raise ContainerGone(f"{where} is not running")
 
 
 async def _by_name(api: EngineApi, clue: ContainerClue) -> Container | None:

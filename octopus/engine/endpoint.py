@@ -28,8 +28,12 @@ class Endpoint(Protocol):
         """Open a connection of our own."""
         ...
 
+    def release(self) -> None:
+        """Let go of what ``ready`` set up, until it is called again."""
+        ...
+
     async def aclose(self) -> None:
-        """Release what ``ready`` set up."""
+        """Release everything."""
         ...
 
 
@@ -47,6 +51,9 @@ class UnixEndpoint:
         """Connect to the socket."""
         return await connect_unix(self._path)
 
+    def release(self) -> None:
+        """Nothing to do."""
+
     async def aclose(self) -> None:
         """Nothing to do."""
 
@@ -54,9 +61,11 @@ class UnixEndpoint:
 class TcpEndpoint:
     """An engine over HTTP, or over HTTPS with a client certificate."""
 
-    def __init__(self, url: SplitResult, context: ssl.SSLContext | None) -> None:
+    def __init__(self, url: SplitResult, address: EngineAddress) -> None:
         self._host, self._port = _host(url), url.port or _PORTS[url.scheme]
-        self._context = context
+        self._address = address
+        self._secure = url.scheme == "https"
+        self._context = tls_context(address) if self._secure else None
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.base_url = f"{url.scheme}://{host}:{self._port}"
 
@@ -65,9 +74,14 @@ class TcpEndpoint:
 
     async def connect(self) -> ByteStream:
         """Connect, and verify the engine's certificate."""
-        if self._context is None:
+        if not self._secure:
             return await connect_tcp(self._host, self._port)
+        self._context = self._context or tls_context(self._address)
         return await connect_tls(self._host, self._port, self._context)
+
+    def release(self) -> None:
+        """Forget the certificates: they may be renewed on disk."""
+        self._context = None
 
     async def aclose(self) -> None:
         """Nothing to do."""
@@ -89,6 +103,10 @@ class SshEndpoint:
         await self._tunnel.ready()
         return await connect_unix(self._tunnel.path)
 
+    def release(self) -> None:
+        """Close the tunnel until it is needed again."""
+        self._tunnel.release()
+
     async def aclose(self) -> None:
         """Close the tunnel."""
         await self._tunnel.aclose()
@@ -101,10 +119,8 @@ def open_endpoint(address: EngineAddress, timeout: float) -> Endpoint:
         match url.scheme:
             case "unix":
                 return UnixEndpoint(url.path or SOCKET)
-            case "http":
-                return TcpEndpoint(url, None)
-            case "https":
-                return TcpEndpoint(url, tls_context(address))
+            case "http" | "https":
+                return TcpEndpoint(url, address)
             case "ssh":
                 return SshEndpoint(_tunnel(url, address, timeout))
     except ValueError as error:

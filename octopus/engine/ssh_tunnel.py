@@ -37,8 +37,14 @@ class SshTunnel:
             if self._connection is None or self._connection.is_closed():
                 await self._connect()
 
+    def release(self) -> None:
+        """Close the connection; ``ready`` opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
     async def aclose(self) -> None:
-        """Close the connection and remove the socket."""
+        """Close the connection for good and remove the socket."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()

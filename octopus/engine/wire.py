@@ -17,6 +17,7 @@ NEWEST = (1, 45)
 """The newest version whose answers we know; the API only grows, so an engine that wants a newer one gets its oldest."""
 
 _SYMLINK = 1 << 27
+_NOT_REGULAR = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
 _EXECUTABLE = 0o111
 
 
@@ -96,6 +97,7 @@ class PathStat(msgspec.Struct, frozen=True, rename="camel"):
     """HEAD /containers/ID/archive; ``mode`` is Go's os.FileMode."""
 
     mode: int
+    size: int = 0
     link_target: str = ""
 
     @property
@@ -104,9 +106,14 @@ class PathStat(msgspec.Struct, frozen=True, rename="camel"):
         return bool(self.mode & _SYMLINK)
 
     @property
+    def regular(self) -> bool:
+        """Whether it is a file: no folder, link, device, pipe or socket."""
+        return not self.mode & _NOT_REGULAR
+
+    @property
     def executable(self) -> bool:
-        """Whether anybody may execute it."""
-        return bool(self.mode & _EXECUTABLE)
+        """Whether it is a file that anybody may execute."""
+        return self.regular and bool(self.mode & _EXECUTABLE)
 
 
 def decode(body: bytes, kind: type[T]) -> T:

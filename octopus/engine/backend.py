@@ -1,0 +1,134 @@
+"""ExecBackend for Docker engines: find the container, start the command, leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from octopus.core.errors import ContainerUnavailable, InvalidRequest
+from octopus.core.ports import ExecBackend, ExecStream
+from octopus.core.types import ExecSpec, Target
+from octopus.engine.containers import ContainerGone, find
+from octopus.engine.docker_exec import DockerExecStream
+from octopus.engine.engines import Engine, Engines
+from octopus.engine.identify import SANDBOX
+from octopus.engine.launch import CONSOLE_SIZE_SINCE, console_size, direct_argv, exec_config
+from octopus.engine.limits import EngineLimits
+from octopus.engine.reaper import Place, Reaper
+from octopus.engine.shell import NO_SHELL, Shells
+from octopus.engine.wire import NEWEST, Container
+
+DEFAULT_LIMITS = EngineLimits()
+
+
+class DockerBackend:
+    """Commands in containers of Docker engines. ``sandbox`` is where Mesos mounts it, ``newest`` the newest API to speak."""
+
+    def __init__(self, limits: EngineLimits = DEFAULT_LIMITS, *, sandbox: str = SANDBOX, newest: tuple[int, int] = NEWEST) -> None:
+        self._engines = Engines(limits, newest=newest)
+        self._sandbox = sandbox
+        self._shells = Shells()
+        self._reaper = Reaper()
+
+    @asynccontextmanager
+    async def start(self, target: Target, spec: ExecSpec) -> AsyncIterator[ExecStream]:
+        """Start the command; on leaving, also by cancellation, end what is left of it. See ``ExecBackend.start``."""
+        engine = await self._engines.get(target.agent, target.engine)
+        container = await find(engine.api, target, self._sandbox)
+        shell = await self._shells.command_shell(engine.api, container)
+        argv = await self._argv(engine, container, spec, shell)
+        version = await engine.api.version()
+        exec_id = await engine.create(container.id, exec_config(argv, spec, shell, version))
+        place = Place(engine, container.id, spec.user, shell) if shell else None
+        body: dict[str, object] = {"Detach": False, "Tty": spec.pty is not None}
+        knows_size = version >= CONSOLE_SIZE_SINCE
+        if spec.pty and knows_size:
+            body["ConsoleSize"] = console_size(spec.pty.size)
+        stream: DockerExecStream | None = None
+        try:
+            async with engine.started(exec_id, body) as hijacked:
+                size = spec.pty.size if spec.pty else None
+                stream = DockerExecStream(
+                    engine, container, exec_id, hijacked, token=spec.token, size=size, place=place, reaper=self._reaper
+                )
+                async with _sized(stream, tty=size is not None, again=not knows_size), _interrupted(stream, place, spec):
+                    yield stream
+        finally:
+            if place and not spec.keep_background and not (stream and stream.container_gone):
+                await self._reaper.end(place, spec.token)
+
+    async def reap(self, target: Target, spec: ExecSpec) -> bool:
+        """End every process of the session; True as well when the container is gone. See ``ExecBackend.reap``."""
+        engine = await self._engines.get(target.agent, target.engine)
+        try:
+            container = await find(engine.api, target, self._sandbox)
+        except ContainerGone:
+            return True
+        shell = await self._shells.command_shell(engine.api, container)
+        return bool(shell) and await self._reaper.end(Place(engine, container.id, spec.user, shell), spec.token)
+
+    async def aclose(self) -> None:
+        """Finish the clean-ups under way, then release connections and threads."""
+        await self._reaper.aclose()
+        await self._engines.aclose()
+
+    async def _argv(self, engine: Engine, container: Container, spec: ExecSpec, shell: str) -> list[str]:
+        if spec.command is None:
+            return [await self._shells.login_shell(engine.api, container, spec.user)]
+        if shell:
+            return [shell, "-c", spec.command]
+        argv = direct_argv(spec.command)
+        if argv is None:
+            raise InvalidRequest(f"{engine.agent}: container {container.id} has no shell for {spec.command!r}", notice=NO_SHELL)
+        return argv
+
+
+class EngineBackend:
+    """Sends each target to the backend that can enter it: ``docker`` engines, or the Mesos agent's own API (``mesos``)."""
+
+    def __init__(self, docker: ExecBackend, mesos: ExecBackend) -> None:
+        self._backends = {"docker": docker, "mesos": mesos}
+
+    def start(self, target: Target, spec: ExecSpec) -> AbstractAsyncContextManager[ExecStream]:
+        """See ``ExecBackend.start``."""
+        return self._of(target).start(target, spec)
+
+    async def reap(self, target: Target, spec: ExecSpec) -> bool:
+        """See ``ExecBackend.reap``."""
+        return await self._of(target).reap(target, spec)
+
+    async def aclose(self) -> None:
+        """Close all backends."""
+        for backend in self._backends.values():
+            await backend.aclose()
+
+    def _of(self, target: Target) -> ExecBackend:
+        backend = self._backends.get(target.clue.containerizer)
+        if backend is None:
+            raise ContainerUnavailable(f"{target.task}: containerizer {target.clue.containerizer!r} is not known")
+        return backend
+
+
+@asynccontextmanager
+async def _sized(stream: DockerExecStream, *, tty: bool, again: bool) -> AsyncIterator[None]:
+    """Keep the terminal's size up to date meanwhile."""
+    if not tty:
+        yield
+        return
+    task = asyncio.get_running_loop().create_task(stream.keep_size(again=again), name="terminal size")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+@asynccontextmanager
+async def _interrupted(stream: DockerExecStream, place: Place | None, spec: ExecSpec) -> AsyncIterator[None]:
+    """Without a shell to sweep from, at least press the terminal's keys when leaving before the end."""
+    try:
+        yield
+    finally:
+        if place is None and not stream.complete and not spec.keep_background:
+            await stream.interrupt()
