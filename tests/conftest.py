@@ -1,5 +1,8 @@
 """Registers the real parts as fixtures for every test."""
 
+from tests.parts.directory import slapd, slapd_pair
 from tests.parts.engines import docker_engine, tls_authority, two_tls_engines
+from tests.parts.sshd import sshd
+from tests.parts.zookeeper import zookeeper
 
-__all__ = ["docker_engine", "tls_authority", "two_tls_engines"]
+__all__ = ["docker_engine", "slapd", "slapd_pair", "sshd", "tls_authority", "two_tls_engines", "zookeeper"]
