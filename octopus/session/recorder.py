@@ -1,0 +1,188 @@
+"""Recordings of terminals: written to the operating system before the person sees what they hold, or the session ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from octopus.core.asciicast import Asciicast, TerminalEvent
+from octopus.core.errors import RecordingUnavailable
+from octopus.core.types import Pty, Value
+
+_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+_T = TypeVar("_T")
+
+
+class Recording(Value, frozen=True, kw_only=True):
+    """A finished recording: its path below the directory of recordings, SHA-256 (hex) and size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class SessionRecorder(Protocol):
+    """Where a session's events go before they are delivered."""
+
+    async def write(self, event: TerminalEvent) -> None:
+        """Return once the operating system has it. Raise RecordingUnavailable."""
+        ...
+
+    async def finish(self) -> Recording | None:
+        """Close it; None where nothing is recorded. Raise RecordingUnavailable when it could not be completed."""
+        ...
+
+
+class Unrecorded:
+    """The recorder of sessions without a terminal: their bytes are only counted."""
+
+    async def write(self, event: TerminalEvent) -> None:
+        """Keep nothing."""
+
+    async def finish(self) -> Recording | None:
+        """Return None."""
+        return None
+
+
+class Recordings:
+    """The directory of recordings, ``YYYY/MM/DD/SESSION.cast``, and the threads that write there.
+
+    Threads, since a disk that hangs must not hold up sessions that do not write to it: each write has ``timeout`` seconds, and
+    a recording ``max_bytes``, after which its session ends.
+    """
+
+    def __init__(
+        self, directory: Path, *, clock: Callable[[], float], timeout: float = 10.0, max_bytes: int = 4 << 30, threads: int = 4
+    ) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="recording")
+
+    async def open(self, session: str, pty: Pty, *, title: str) -> TerminalRecorder:
+        """Create the session's file (0600, ``.cast.part`` until complete) with its header. Raise RecordingUnavailable."""
+        if not _SESSION.fullmatch(session):
+            raise RecordingUnavailable(f"not a session id: {session!r}")
+        started = self._clock()
+        path = Path(datetime.fromtimestamp(started, UTC).strftime("%Y/%m/%d")) / f"{session}.cast"
+        cast = Asciicast(size=pty.size, started=started, title=title, term=pty.term)
+        file = _File(self._directory, path, self._max_bytes)
+        recorder = TerminalRecorder(cast, file, clock=self._clock, started=started, threads=self._threads, timeout=self._timeout)
+        await recorder.start()
+        return recorder
+
+    def close(self) -> None:
+        """Release the threads; recordings are finished by their sessions before."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class TerminalRecorder:
+    """Records one terminal. Once a write has failed, every further call raises: there are no holes in a recording."""
+
+    def __init__(
+        self, cast: Asciicast, file: _File, *, clock: Callable[[], float], started: float, threads: ThreadPoolExecutor, timeout: float
+    ) -> None:
+        self._cast = cast
+        self._file = file
+        self._clock = clock
+        self._started = started
+        self._threads = threads
+        self._timeout = timeout
+        self._order = asyncio.Lock()
+        self._running: asyncio.Future[Any] | None = None
+        self._failure: str = ""
+
+    async def start(self) -> None:
+        """Create the file and write the header."""
+        async with self._order:
+            await self._run(self._file.create)
+            await self._run(self._file.append, self._cast.header())
+
+    async def write(self, event: TerminalEvent) -> None:
+        """Append the event; returns once the operating system has it."""
+        async with self._order:
+            line = self._cast.encode(event, self._clock() - self._started)
+            if line:
+                await self._run(self._file.append, line)
+
+    async def finish(self) -> Recording:
+        """Write what is left, sync, give the file its final name."""
+        async with self._order:
+            try:
+                await self._run(self._file.append, self._cast.finish(self._clock() - self._started))
+                return await self._run(self._file.complete)
+            except RecordingUnavailable:
+                self._threads.submit(self._file.close)
+                raise
+
+    async def _run(self, act: Callable[..., _T], *args: object) -> _T:
+        """Run one file operation in a thread, never two at once, not even after a caller was cancelled in the middle of one."""
+        if self._failure:
+            raise RecordingUnavailable(self._failure)
+        try:
+            async with asyncio.timeout(self._timeout):
+                if self._running and not self._running.done():
+                    await asyncio.wait({self._running})
+                running = asyncio.get_running_loop().run_in_executor(self._threads, act, *args)
+                running.add_done_callback(_seen)
+                self._running = running
+                return await asyncio.shield(running)
+        except (OSError, TimeoutError, RuntimeError) as error:
+            self._failure = f"recording {self._file.name}: {str(error) or 'timed out'}"
+            raise RecordingUnavailable(self._failure) from error
+
+
+class _File:
+    """The file of one recording; blocking, used by one thread at a time."""
+
+    def __init__(self, directory: Path, path: Path, max_bytes: int) -> None:
+        self.name = str(path)
+        self._final = directory / path
+        self._part = self._final.with_name(self._final.name + ".part")
+        self._max_bytes = max_bytes
+        self._fd = -1
+        self._size = 0
+        self._hash = hashlib.sha256()
+
+    def create(self) -> None:
+        """Make the day's directory and the file; it must not exist."""
+        self._part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(self._part, flags, 0o600)
+
+    def append(self, data: bytes) -> None:
+        """Write all of ``data``."""
+        if self._size + len(data) > self._max_bytes:
+            raise OSError(f"larger than {self._max_bytes} bytes")
+        self._size += len(data)
+        self._hash.update(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+
+    def complete(self) -> Recording:
+        """Sync and rename; a file that keeps ``.part`` was never completed."""
+        os.fsync(self._fd)
+        self.close()
+        os.rename(self._part, self._final)
+        return Recording(path=self.name, sha256=self._hash.hexdigest(), size=self._size)
+
+    def close(self) -> None:
+        """Close the file, once."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """Take note of how a file operation ended that nobody waits for any more."""
+    if not done.cancelled():
+        done.exception()
