@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from octopus.control.whole_lines import end_of_last_line
 from octopus.core.errors import AuditUnavailable
 
 MAX_TORN = 4096
@@ -47,7 +48,7 @@ class AuditFile:
             self._file = self._open_file()
             with os.fdopen(os.dup(self._file), "rb") as file:
                 length = file.seek(0, os.SEEK_END)
-                self._size = _end_of_last_line(file.fileno(), length)
+                self._size = end_of_last_line(file.fileno(), length)
                 torn = os.pread(self._file, min(length - self._size, MAX_TORN), self._size)
             if torn:
                 os.ftruncate(self._file, self._size)
@@ -116,15 +117,3 @@ def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def _end_of_last_line(file: int, length: int, block: int = 65536) -> int:
-    """Return the offset after the last newline, 0 when there is none."""
-    end = length
-    while end:
-        start = max(0, end - block)
-        newline = os.pread(file, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0

@@ -1,0 +1,147 @@
+"""What a dead worker leaves: events not yet handed over, open sessions, half recordings, processes in containers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from octopus.control import recordings, session_events
+from octopus.control.audit_lines import OpenSession
+from octopus.control.audit_log import FileAuditLog
+from octopus.control.endings import Endings
+from octopus.control.live import LiveSessions
+from octopus.control.plane import LiveSession
+from octopus.control.worker_locks import WorkerLocks
+from octopus.core.errors import AuditUnavailable, OctopusError, Unavailable
+from octopus.core.types import AuditEvent, ExecSpec, Target
+
+Reap = Callable[[Target, ExecSpec], Awaitable[bool]]
+"""Ends what is left of a session in its container; False when that cannot be done there."""
+
+REASON = "worker lost"
+
+_log = structlog.get_logger(__name__)
+
+
+class LostWorkers:
+    """Settles the affairs of dead workers, those of this supervisor and of those before it.
+
+    ``spool`` holds ``WORKER.jsonl``, events a worker could not hand over before it ended; ``lose`` is told each dead worker
+    first. ``interval`` (seconds) is how often workers that are nobody's child are looked at, ``reap_timeout`` bounds each reap.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: FileAuditLog,
+        endings: Endings,
+        live: LiveSessions,
+        locks: WorkerLocks,
+        spool: Path,
+        recordings: Path,
+        reap: Reap,
+        lose: Callable[[str], None],
+        interval: float = 1.0,
+        reap_timeout: float = 30.0,
+        max_reaps: int = 4,
+    ) -> None:
+        self._log = log
+        self._endings = endings
+        self._live = live
+        self._locks = locks
+        self._spool = spool
+        self._recordings = recordings
+        self._reap = reap
+        self._lose = lose
+        self._interval = interval
+        self._reap_timeout = reap_timeout
+        self._reaps = asyncio.Semaphore(max_reaps)
+
+    def recover(self, tasks: asyncio.TaskGroup) -> None:
+        """At a start: wait for the workers of before that live, settle those that do not."""
+        self._locks.prepare()
+        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        open_sessions = {one.session: one for one in self._log.open_sessions()}
+        left = self._live.restore(open_sessions.__contains__)
+        spooled = {path.stem for path in self._spool.glob("*.jsonl")}
+        for worker in {one.worker for one in open_sessions.values()} | spooled | self._locks.known():
+            tasks.create_task(self._watch(worker))
+        for session in left:
+            tasks.create_task(self._clean(session))
+
+    async def settle(self, worker: str) -> None:
+        """Hand in what the dead worker spooled, end each of its sessions on the trail, then clean up in the containers."""
+        if worker:
+            self._lose(worker)
+        await self._ingest(worker)
+        orphans = [one for one in self._log.open_sessions() if one.worker == worker]
+        known = [session for one in orphans if (session := await self._end(one))]
+        self._locks.forget(worker)
+        await asyncio.gather(*(self._clean(session) for session in known))
+
+    async def _watch(self, worker: str) -> None:
+        while self._locks.is_held(worker):  # noqa: ASYNC110 (a lock's release is no event, and the holder nobody's child)
+            await asyncio.sleep(self._interval)
+        await self.settle(worker)
+
+    async def _end(self, session: OpenSession) -> LiveSession | None:
+        known = self._live.lose(session.session)
+        try:
+            await self._endings.write(session_events.lost(session, REASON, await self._complete(session.session)))
+        except AuditUnavailable as error:
+            _log.error("a lost session's end waits for the audit trail", session=session.session, error=str(error))
+        return known
+
+    async def _complete(self, session: str) -> list[dict[str, Any]]:
+        try:
+            return await asyncio.to_thread(recordings.complete, self._recordings, session)
+        except OSError as error:
+            _log.error("a lost session's recording cannot be closed", session=session, error=str(error))
+            return []
+
+    async def _clean(self, session: LiveSession) -> None:
+        """Reap; where the engine does not answer the session's file stays, and the next start tries again."""
+        try:
+            async with self._reaps, asyncio.timeout(self._reap_timeout):
+                done = await self._reap(session.admission.target, session.admission.allow.spec)
+        except (Unavailable, TimeoutError) as error:
+            _log.warning("processes of a lost session may be left", session=session.session, error=str(error))
+            return
+        except OctopusError as error:
+            _log.info("the container of a lost session is gone", session=session.session, error=str(error))
+        else:
+            _log.info("cleaned up after a lost session", session=session.session, done=done)
+        self._live.forget(session.session)
+
+    async def _ingest(self, worker: str) -> None:
+        path = self._spool / f"{worker}.jsonl"
+        for event in _spooled(path):
+            await self._append(event)
+        path.unlink(missing_ok=True)
+
+    async def _append(self, event: AuditEvent) -> None:
+        # What the worker saw is truer than "worker lost": wait for the trail rather than go on without it.
+        while True:
+            try:
+                return await (self._endings.write(event) if event.is_terminal else self._log.append(event))
+            except AuditUnavailable:
+                await asyncio.sleep(self._interval)
+
+
+def _spooled(path: Path) -> list[AuditEvent]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    events = []
+    for line in lines:
+        try:
+            events.append(msgspec.json.decode(line, type=AuditEvent))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            _log.error("a spooled event cannot be read", path=str(path), error=str(error))
+    return events

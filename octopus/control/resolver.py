@@ -1,0 +1,145 @@
+"""From a name as typed to the one container to enter, for one person: what they may not see does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+
+from octopus.control.plane import Candidate
+from octopus.core.cluster import Cluster
+from octopus.core.errors import AccessDenied, ContainerUnavailable, NoSuchTarget, OrchestratorUnavailable
+from octopus.core.find import find, host, suggestions
+from octopus.core.inventory import Agent, Task
+from octopus.core.joining import possible_apps
+from octopus.core.names import normalised
+from octopus.core.types import ContainerClue, EngineAddress, Target, TargetName
+
+MaySee = Callable[[str, Mapping[str, str]], bool]
+"""Whether the person may learn of an app: its id and labels."""
+
+LookUp = Callable[[str], Awaitable[bool]]
+"""Looks for one task that is too new to be known; True when it is known now. Limits itself and never raises."""
+
+AgentContainer = Callable[[Agent, str, str], Awaitable[str]]
+"""Asks an agent for the container of a framework's executor. Raises ContainerUnavailable."""
+
+
+class ClusterResolver:
+    """Resolves names in a Cluster. ``engine_address`` gives an agent's engine for its host name and ip.
+
+    ``look_ups`` are tried in turn when nothing the person may see fits: first the one that finds tasks, then the one that confirms apps.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        engine_address: Callable[[str, str], EngineAddress],
+        look_ups: Sequence[LookUp] = (),
+        agent_container_id: AgentContainer | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._engine_address = engine_address
+        self._look_ups = tuple(look_ups)
+        self._agent_container_id = agent_container_id
+
+    async def resolve(self, name: TargetName, may_see: MaySee) -> Target:
+        """Return the one running container that ``name`` means.
+
+        Raise NoSuchTarget, AmbiguousTarget, AccessDenied (nothing the person may see is near, nor could be), OrchestratorUnavailable
+        (nothing has been read yet), ContainerUnavailable (the task's agent or container is not known).
+        """
+        if not self._cluster.ready:
+            raise OrchestratorUnavailable
+        task = await self._find(name, may_see)
+        return await self._target(task)
+
+    def candidates(self, text: str, may_see: MaySee, limit: int = 1000) -> tuple[Candidate, ...]:
+        """Return the running tasks the person may see whose app or id contains ``text`` ("" for all), by app, then start time."""
+        sight = _Sight(self._cluster, may_see)
+        wanted, spelled = text.casefold(), normalised(text.casefold())
+        found: list[Candidate] = []
+        for app in self._cluster.tasks.apps():
+            whole = not text or wanted in app.casefold() or spelled in normalised(app.casefold())
+            for task in self._cluster.tasks.of_app(app):
+                if (whole or wanted in task.id.casefold()) and sight(task):
+                    found.append(Candidate(app=app, task=task.id, agent=host(self._cluster, task), started=task.started))
+                if len(found) >= limit:
+                    return tuple(found)
+        return tuple(found)
+
+    def replacement(self, target: Target) -> str:
+        """Return the id of the running task of the same app that started last, "" when there is none but ``target``'s own."""
+        others = [task for task in self._cluster.tasks.of_app(target.app) if task.id != target.task and task.confirmed]
+        return others[-1].id if others else ""
+
+    async def _find(self, name: TargetName, may_see: MaySee) -> Task:
+        sight = _Sight(self._cluster, may_see)
+        try:
+            return find(self._cluster, name, sight)
+        except NoSuchTarget:
+            for look_up in self._look_ups:
+                await look_up(name.body)
+        sight = _Sight(self._cluster, may_see)
+        try:
+            return find(self._cluster, name, sight)
+        except NoSuchTarget as error:
+            covered = any(may_see(app, {}) for app in possible_apps(name.body))
+            if covered or suggestions(self._cluster, name.body, sight) or _fits(self._cluster, name, sight):
+                raise
+            raise AccessDenied(f"nothing that may be seen is near {name.text!r}") from error
+
+    async def _target(self, task: Task) -> Target:
+        agent = self._cluster.agent(task)
+        if agent is None:
+            raise ContainerUnavailable(f"task {task.id}: agent {task.agent} is not known", notice="the task's agent is not known yet")
+        return Target(
+            app=task.app,
+            task=task.id,
+            agent=agent.hostname,
+            engine=self._engine_address(agent.hostname, agent.ip),
+            clue=await self._clue(task, agent),
+            labels=dict(self._cluster.labels(task)),
+            ports=task.ports,
+            agent_ip=agent.ip,
+            agent_port=agent.port,
+        )
+
+    async def _clue(self, task: Task, agent: Agent) -> ContainerClue:
+        """Return the clue, with the container's id from the agent where the master does not say it (before Mesos 1.2)."""
+        if task.container or task.engine or self._agent_container_id is None:
+            return task.clue
+        # A command task's executor is called like the task on the agent, and nothing in the master's answers.
+        executor = task.executor or task.id
+        container = await self._agent_container_id(agent, task.framework, executor)
+        return msgspec.structs.replace(task.clue, container_id=container)
+
+
+class _Sight:
+    """What one person may see, asked once for each app and its labels. A task whose app is not confirmed is seen by nobody."""
+
+    def __init__(self, cluster: Cluster, may_see: MaySee) -> None:
+        self._cluster = cluster
+        self._may_see = may_see
+        self._known: dict[str, tuple[Mapping[str, str], bool]] = {}
+
+    def __call__(self, task: Task) -> bool:
+        if not task.confirmed:
+            return False
+        labels = self._cluster.labels(task)
+        known = self._known.get(task.app)
+        if known is not None and known[0] is labels:
+            return known[1]
+        verdict = self._may_see(task.app, labels)
+        self._known[task.app] = (labels, verdict)
+        return verdict
+
+
+def _fits(cluster: Cluster, name: TargetName, sight: _Sight) -> bool:
+    """Whether the body alone names something the person may see: then it was the suffix (``~9``, ``@agent``) that fits nothing."""
+    try:
+        find(cluster, TargetName(text=name.body, body=name.body, any=True), sight)
+    except NoSuchTarget:
+        return False
+    return True
