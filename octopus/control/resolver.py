@@ -8,7 +8,7 @@ import msgspec
 
 from octopus.control.plane import Candidate
 from octopus.core.cluster import Cluster
-from octopus.core.errors import AccessDenied, ContainerUnavailable, NoSuchTarget, OrchestratorUnavailable
+from octopus.core.errors import AccessDenied, AmbiguousTarget, ContainerUnavailable, NoSuchTarget, OrchestratorUnavailable
 from octopus.core.find import find, host, suggestions
 from octopus.core.inventory import Agent, Task
 from octopus.core.joining import possible_apps
@@ -142,4 +142,6 @@ def _fits(cluster: Cluster, name: TargetName, sight: _Sight) -> bool:
         find(cluster, TargetName(text=name.body, body=name.body, any=True), sight)
     except NoSuchTarget:
         return False
+    except AmbiguousTarget:
+        return True
     return True

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from octopus.core.cluster import Cluster
 from octopus.core.errors import AmbiguousTarget, NoSuchTarget
 from octopus.core.inventory import Task
-from octopus.core.joining import id_prefix, normal
+from octopus.core.joining import id_prefix
+from octopus.core.names import normalised
 from octopus.core.suggest import nearest
 from octopus.core.types import TargetName
 
@@ -48,8 +49,8 @@ def find(cluster: Cluster, name: TargetName, may_see: MaySee) -> Task:
 
 def suggestions(cluster: Cluster, body: str, may_see: MaySee) -> list[str]:
     """Return the names of apps near ``body`` that have a task the person may see, nearest first."""
-    near = nearest(normal(body), cluster.tasks.names()) if body and len(body) <= MAX_BODY else []
-    of_id = normal(id_prefix(body))
+    near = nearest(normalised(body), cluster.tasks.names()) if body and len(body) <= MAX_BODY else []
+    of_id = normalised(id_prefix(body))
     names = [name for name in dict.fromkeys([of_id, *near]) if name]
     shown: list[str] = []
     for name in names:

@@ -14,6 +14,7 @@ import re
 import msgspec
 
 from octopus.core.inventory import MarathonSnapshot, Task
+from octopus.core.names import normalised
 
 FRAMEWORK_PREFIX = "framework:"
 _MARATHON_IDS = (
@@ -26,11 +27,6 @@ _MARATHON_IDS = (
 """Forms of Marathon task ids, tried in this order (0.6 to 1.11); the group is the app's path with ``/`` as ``_``."""
 
 MAX_ID = 1024
-
-
-def normal(name: str) -> str:
-    """Return the form in which all spellings of an app are equal: ``/a/b``, ``a.b`` and ``a_b`` are ``a_b``."""
-    return name.strip("/").replace("/", "_").replace(".", "_")
 
 
 def id_prefix(task_id: str) -> str:
@@ -50,7 +46,7 @@ def possible_apps(body: str) -> tuple[str, ...]:
     """Return the app ids somebody who typed ``body`` may have meant, whether they exist or not."""
     prefix = id_prefix(body)
     plain = "/" + body.strip("/")
-    spelled = [plain, plain.replace("_", "/"), plain.replace(".", "/"), "/" + normal(body).replace("_", "/"), body]
+    spelled = [plain, plain.replace("_", "/"), plain.replace(".", "/"), "/" + normalised(body).replace("_", "/"), body]
     return tuple(dict.fromkeys([*spelled, *([f"/{prefix}", guess_app(body)] if prefix else [])]))
 
 

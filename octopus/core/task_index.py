@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 
 from octopus.core.inventory import Task
-from octopus.core.joining import normal
+from octopus.core.names import normalised
 
 BULK = 500
 """Ids that wait before the sorted list is rebuilt once instead of being moved for each."""
@@ -101,11 +101,11 @@ class TaskIndex:
 
     def apps_named(self, name: str) -> list[str]:
         """Return the apps whose normal form is that of ``name``, sorted."""
-        return sorted(self._names.get(normal(name), ()))
+        return sorted(self._names.get(normalised(name), ()))
 
     def _index(self, task: Task) -> None:
         self._apps.setdefault(task.app, set()).add(task.id)
-        self._names.setdefault(normal(task.app), set()).add(task.app)
+        self._names.setdefault(normalised(task.app), set()).add(task.app)
         self._resort(task.id)
 
     def _unindex(self, task: Task, same: tuple[Task, ...]) -> None:
@@ -118,10 +118,10 @@ class TaskIndex:
         ids.discard(task.id)
         if not ids:
             del self._apps[task.app]
-            apps = self._names[normal(task.app)]
+            apps = self._names[normalised(task.app)]
             apps.discard(task.app)
             if not apps:
-                del self._names[normal(task.app)]
+                del self._names[normalised(task.app)]
 
     def _resort(self, task_id: str) -> None:
         if self._waiting is not None:

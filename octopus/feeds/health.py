@@ -1,0 +1,115 @@
+"""How a feed is doing, told once for each change: to the log when it changes, to whoever asks with its age."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import structlog
+
+from octopus.core.errors import OctopusError
+from octopus.core.inventory import FeedStatus
+
+_log = structlog.get_logger(__name__)
+
+
+class FeedHealth:
+    """The state of one feed. ``clock`` gives seconds since 1970."""
+
+    def __init__(self, name: str, clock: Callable[[], float]) -> None:
+        self._name = name
+        self._clock = clock
+        self._source = ""
+        self._since = 0.0
+        self._error = ""
+        self._kind = ""
+        self._complete = False
+
+    def worked(self, source: str, *, complete: bool = True, skipped: int = 0) -> None:
+        """Note that the feed was read in whole; one line in the log when it did not work, or came from elsewhere, before."""
+        if self._kind or not self._since or source != self._source:
+            _log.info("feed works", feed=self._name, source=source, skipped=skipped)
+        self._source, self._since, self._complete = source, self._clock(), complete
+        self._error = self._kind = ""
+
+    def alive(self) -> None:
+        """Note a sign of life on a stream: what is known is as of now."""
+        self._since = self._clock()
+
+    def failed(self, error: OctopusError) -> None:
+        """Note a failure; one line in the log for each kind of failure in a row. What is known goes on being served."""
+        if type(error).__name__ != self._kind:
+            _log.warning("feed fails, what is known is served", feed=self._name, error=str(error), age=self.status().age)
+        self._error, self._kind = str(error), type(error).__name__
+
+    def status(self) -> FeedStatus:
+        """Return how it is now."""
+        return FeedStatus(
+            name=self._name,
+            source=self._source,
+            since=self._since,
+            age=self._clock() - self._since if self._since else -1.0,
+            error=self._error,
+            complete=self._complete and not self._error,
+        )
+
+
+class Backoff:
+    """Waits that double from ``first`` up to ``longest`` seconds, each cut by up to half at random, so that gateways spread."""
+
+    def __init__(self, first: float = 1.0, longest: float = 60.0, rng: Callable[[], float] = random.random) -> None:
+        self._first = first
+        self._longest = longest
+        self._rng = rng
+        self._failures = 0
+
+    def failed(self) -> float:
+        """Return the seconds to wait after one more failure."""
+        wait = min(self._first * 2.0 ** min(self._failures, 30), self._longest)
+        self._failures += 1
+        return wait * (1 - self._rng() / 2)
+
+    def worked(self) -> None:
+        """Begin anew."""
+        self._failures = 0
+
+
+class TokenBucket:
+    """At most ``burst`` at once and ``rate`` a second in the long run. ``clock`` in seconds, monotonic."""
+
+    def __init__(self, rate: float, burst: int, clock: Callable[[], float]) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._tokens = float(burst)
+        self._at = clock()
+
+    def take(self) -> bool:
+        """Take one, if there is one."""
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Misses:
+    """What was looked up in vain not long ago: at most ``size`` names, each for ``seconds``."""
+
+    def __init__(self, seconds: float, size: int, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._size = size
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return self._until.get(name, 0.0) > self._clock()
+
+    def add(self, name: str) -> None:
+        """Remember one; the oldest goes when there are too many."""
+        self._until.pop(name, None)
+        self._until[name] = self._clock() + self._seconds
+        while len(self._until) > self._size:
+            del self._until[next(iter(self._until))]

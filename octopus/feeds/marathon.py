@@ -1,0 +1,210 @@
+"""Keeps a Cluster's apps up to date from Marathon: a full reading after each event that matters, and from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable, Sequence
+from urllib.parse import urljoin, urlsplit
+
+from octopus.core.cluster import Cluster
+from octopus.core.decoders import EventNames
+from octopus.core.errors import BadUpstream, OctopusError, OrchestratorUnavailable
+from octopus.core.inventory import FeedStatus, MarathonSnapshot
+from octopus.core.marathon_state import decode_marathon
+from octopus.feeds.health import Backoff, FeedHealth, Misses, TokenBucket
+from octopus.feeds.http import Http, in_time, origin
+from octopus.feeds.masters import REDIRECTS, last_error
+
+JSON = {"Accept": "application/json"}
+"""Before 1.10 ``/v2/tasks`` answers in plain text unless asked for JSON."""
+
+POD_PATHS = ("/v2/pods::status", "/v2/pods/::status")
+EVENTS = frozenset(
+    {
+        "status_update_event",
+        "instance_changed_event",
+        "unknown_instance_terminated_event",
+        "deployment_success",
+        "app_terminated_event",
+        "pod_created_event",
+        "pod_updated_event",
+        "pod_deleted_event",
+        "api_post_event",
+        "group_change_success",
+    }
+)
+"""Events after which tasks, apps or labels may be others."""
+
+EVENTS_PATH = "/v2/events?plan-format=light&" + "&".join(f"event_type={name}" for name in sorted(EVENTS))
+"""Filters and light plans are ignored by a Marathon that does not know them."""
+
+EVENT_STREAM = {"Accept": "text/event-stream"}
+
+
+class MarathonFeed:
+    """The feed of one Marathon. ``urls`` are tried in order, the last that worked first; each may be given the credentials.
+
+    Times in seconds, sizes in bytes. ``poll_interval`` between readings where no events come (Marathon 0.8), ``full_interval`` where
+    they do; an event brings a reading after ``debounce``; ``silence`` on the stream that counts as its end.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        http: Http,
+        urls: Sequence[str],
+        *,
+        poll_interval: float = 15.0,
+        full_interval: float = 120.0,
+        debounce: float = 0.5,
+        silence: float = 300.0,
+        fetch_timeout: float = 60.0,
+        max_body: int = 256 * 1024 * 1024,
+        lookup_rate: float = 0.5,
+        lookup_burst: int = 5,
+        lookup_timeout: float = 5.0,
+        miss_time: float = 10.0,
+        clock: Callable[[], float] = time.time,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        if not urls:
+            raise ValueError("a Marathon has a URL")
+        self._cluster = cluster
+        self._http = http
+        self._urls = tuple(url.rstrip("/") for url in urls)
+        self._poll_interval = poll_interval
+        self._full_interval = full_interval
+        self._debounce = debounce
+        self._silence = silence
+        self._fetch_timeout = fetch_timeout
+        self._max_body = max_body
+        self._lookup_timeout = lookup_timeout
+        self._budget = TokenBucket(lookup_rate, lookup_burst, clock)
+        self._misses = Misses(miss_time, 10_000, clock)
+        self._rng = rng
+        self._health = FeedHealth("marathon", clock)
+        self._reading = asyncio.Lock()
+        self._readings = 0
+        self._last = self._urls[0]
+        self._stale = asyncio.Event()
+        self._streaming = False
+
+    async def run(self) -> None:
+        """Keep the Cluster's apps up to date for ever. Nothing Marathon does ends this."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read_for_ever())
+            group.create_task(self._listen_for_ever())
+
+    def status(self) -> FeedStatus:
+        """Return how the feed is doing."""
+        return self._health.status()
+
+    async def refresh(self) -> None:
+        """Read apps, tasks and pods once; whoever asks meanwhile shares the answer. Raise BadUpstream, OrchestratorUnavailable."""
+        before = self._readings
+        async with self._reading:
+            if self._readings != before:
+                return
+            url, snapshot = await self._read_any()
+            for _ in self._cluster.replacing_marathon(snapshot):
+                await asyncio.sleep(0)
+            self._last = url
+            self._readings += 1
+            self._health.worked(url, skipped=snapshot.skipped)
+
+    async def look_up(self, task_id: str) -> bool:
+        """Read Marathon for a task it has not confirmed yet. False when too much was asked lately, or it is not there. Never raises."""
+        if any(task.confirmed for task in self._cluster.tasks.running(task_id)):
+            return True
+        if task_id in self._misses or not self._budget.take():
+            return False
+        with contextlib.suppress(BadUpstream, OrchestratorUnavailable):
+            async with in_time(self._lookup_timeout, "Marathon look-up"):
+                await self.refresh()
+        if any(task.confirmed for task in self._cluster.tasks.running(task_id)):
+            return True
+        self._misses.add(task_id)
+        return False
+
+    async def _read_for_ever(self) -> None:
+        backoff = Backoff(rng=self._rng)
+        while True:
+            try:
+                self._stale.clear()
+                await self.refresh()
+                backoff.worked()
+                wait = (self._full_interval if self._streaming else self._poll_interval) * (0.9 + self._rng() / 5)
+            except (BadUpstream, OrchestratorUnavailable) as error:
+                self._health.failed(error)
+                wait = backoff.failed()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._stale.wait()
+                    await asyncio.sleep(self._debounce)
+
+    async def _listen_for_ever(self) -> None:
+        backoff = Backoff(longest=self._poll_interval * 4, rng=self._rng)
+        while True:
+            try:
+                await self._listen(self._last, backoff)
+            except (BadUpstream, OrchestratorUnavailable):
+                pass  # the readings tell whether Marathon works
+            finally:
+                self._streaming = False
+            await asyncio.sleep(backoff.failed())
+
+    async def _listen(self, base: str, backoff: Backoff, hops: int = 2) -> None:
+        """Read events until the stream ends: each only says that something changed, for there is no guarantee on their order."""
+        url = base + EVENTS_PATH
+        opened = self._http.open("GET", url, trusted=self._trusted(url), headers=EVENT_STREAM, read_timeout=self._silence)
+        async with opened as answer:
+            if answer.status in REDIRECTS and hops:
+                # A standby from 1.7 on sends listeners to the leader.
+                leader = urlsplit(urljoin(url, answer.headers.get("Location", "")))
+                return await self._listen(f"{leader.scheme}://{leader.netloc}", backoff, hops - 1)
+            if answer.status != 200 or not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+                return
+            self._streaming = True
+            backoff.worked()
+            self._stale.set()
+            names = EventNames()
+            async for piece in answer.pieces():
+                if not EVENTS.isdisjoint(names.feed(piece)):
+                    self._stale.set()
+
+    def _trusted(self, url: str) -> bool:
+        return any(origin(url) == origin(known) for known in self._urls)
+
+    async def _read_any(self) -> tuple[str, MarathonSnapshot]:
+        errors: list[OctopusError] = []
+        for url in dict.fromkeys([self._last, *self._urls]):
+            try:
+                async with in_time(self._fetch_timeout, url):
+                    return url, await self._read(url)
+            except (BadUpstream, OrchestratorUnavailable) as error:
+                errors.append(error)
+        raise last_error(errors)
+
+    async def _read(self, base: str) -> MarathonSnapshot:
+        info = await self._get(base, "/v2/info", needed=False) or b"{}"
+        apps = await self._get(base, "/v2/apps") or b""
+        tasks = await self._get(base, "/v2/tasks") or b""
+        pods = b"[]"
+        for path in POD_PATHS:
+            if found := await self._get(base, path, needed=False):
+                pods = found
+                break
+        # Entries are read one by one, so that a thread leaves the event loop its turns; only the first scan holds it up (about 1 ms a MB).
+        return await asyncio.to_thread(decode_marathon, apps, tasks, pods, info, base)
+
+    async def _get(self, base: str, path: str, *, needed: bool = True) -> bytes | None:
+        """Return a body; None where there is no such thing and none is needed (404)."""
+        status, body = await self._http.get(base + path, trusted=True, limit=self._max_body, headers=JSON)
+        if status == 200:
+            return body
+        if status == 404 and not needed:
+            return None
+        raise OrchestratorUnavailable(f"{base}{path}: HTTP {status}")
