@@ -65,7 +65,7 @@ class ExecBackend(Protocol):
     def start(self, target: Target, spec: ExecSpec) -> AbstractAsyncContextManager[ExecStream]:
         """Check the container against the target, start the command; on leaving, end what is left of it.
 
-        Raise ContainerUnavailable, NoSuchTarget (the container is not there any more), InvalidRequest (no shell).
+        Raise ContainerUnavailable (its engine, or the container, which may be gone or not the task's), InvalidRequest (no shell).
         """
         ...
 
