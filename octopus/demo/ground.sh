@@ -119,7 +119,7 @@ install_packages() {
     installed >"$before"
     deny_services
     # shellcheck disable=SC2046,SC2086  # words are meant
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends $(without_unknown $missing) >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -qq install --no-install-recommends $(without_unknown $missing) >/dev/null
     installed >"$after"
     # shellcheck disable=SC2046
     disable_services $(comm -13 "$before" "$after")
