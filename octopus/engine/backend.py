@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Self
 
 from octopus.core.errors import ContainerUnavailable, InvalidRequest
 from octopus.core.ports import ExecBackend, ExecStream
@@ -26,7 +27,7 @@ class DockerBackend:
     """Commands in containers of Docker engines. ``sandbox`` is where Mesos mounts it, ``newest`` the newest API to speak."""
 
     def __init__(self, limits: EngineLimits = DEFAULT_LIMITS, *, sandbox: str = SANDBOX, newest: tuple[int, int] = NEWEST) -> None:
-        self._engines = Engines(limits, newest=newest)
+        self.engines = Engines(limits, newest=newest)
         self._sandbox = sandbox
         self._shells = Shells()
         self._reaper = Reaper()
@@ -34,7 +35,7 @@ class DockerBackend:
     @asynccontextmanager
     async def start(self, target: Target, spec: ExecSpec) -> AsyncIterator[ExecStream]:
         """Start the command; on leaving, also by cancellation, end what is left of it. See ``ExecBackend.start``."""
-        engine = await self._engines.get(target.agent, target.engine)
+        engine = await self.engines.get(target.agent, target.engine)
         container = await find(engine.api, target, self._sandbox)
         shell = await self._shells.command_shell(engine.api, container)
         argv = await self._argv(engine, container, spec, shell)
@@ -60,7 +61,7 @@ class DockerBackend:
 
     async def reap(self, target: Target, spec: ExecSpec) -> bool:
         """End every process of the session; True as well when the container is gone. See ``ExecBackend.reap``."""
-        engine = await self._engines.get(target.agent, target.engine)
+        engine = await self.engines.get(target.agent, target.engine)
         try:
             container = await find(engine.api, target, self._sandbox)
         except ContainerGone:
@@ -68,10 +69,16 @@ class DockerBackend:
         shell = await self._shells.command_shell(engine.api, container)
         return bool(shell) and await self._reaper.end(Place(engine, container.id, spec.user, shell), spec.token)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     async def aclose(self) -> None:
         """Finish the clean-ups under way, then release connections and threads."""
         await self._reaper.aclose()
-        await self._engines.aclose()
+        await self.engines.aclose()
 
     async def _argv(self, engine: Engine, container: Container, spec: ExecSpec, shell: str) -> list[str]:
         if spec.command is None:

@@ -1,0 +1,157 @@
+"""An engine that hangs or breaks at any step: one clear error in bounded time, and nobody else held up."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from octopus.core.errors import ContainerUnavailable
+from octopus.core.types import ContainerClue, EngineAddress, Exit, Target
+from octopus.engine.backend import DockerBackend
+from octopus.engine.limits import EngineLimits
+from tests.contracts import PTY, run_to_end, spec_for
+from tests.parts.engines import Engine
+from tests.parts.proxy import Proxy, in_front_of
+
+ALONE = {"NetworkMode": "none"}
+QUICK = EngineLimits(connect=0.5, call=0.5, start=0.5, reap=0.5, idle=0.2)
+STEPS = {
+    "connect": b"",
+    "version": rb"GET /version",
+    "inspect": rb"GET \S+/containers/\w+/json",
+    "stat": rb"HEAD \S+/archive",
+    "create": rb"POST \S+/containers/\w+/exec ",
+    "start": rb"POST \S+/exec/\w+/start",
+}
+
+
+@pytest.fixture
+def container(docker_engine: Engine) -> Iterator[str]:
+    """A container with a shell."""
+    with docker_engine.container(host_config=ALONE) as container:
+        yield container
+
+
+@pytest.fixture
+async def proxy(docker_engine: Engine) -> AsyncIterator[Proxy]:
+    """A proxy in front of the engine."""
+    async with in_front_of(docker_engine.address.url).serve() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def quick() -> AsyncIterator[DockerBackend]:
+    """A backend with no patience."""
+    backend = DockerBackend(QUICK)
+    yield backend
+    await backend.aclose()
+
+
+def target_at(url: str, container: str) -> Target:
+    """The target of a container on a plain engine."""
+    return Target(app="/t", task="t.1", agent="agent-7", engine=EngineAddress(url=url), clue=ContainerClue(engine_id=container))
+
+
+@pytest.fixture
+def behind(proxy: Proxy, container: str) -> Target:
+    """The container, reached through the proxy."""
+    return target_at(f"http://127.0.0.1:{proxy.port}", container)
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
+async def test_a_hang_at_any_step_is_one_notice_that_names_the_agent(
+    quick: DockerBackend, proxy: Proxy, behind: Target, docker_engine: Engine, container: str, step: bytes
+) -> None:
+    """The start fails in bounded time, while another engine serves its sessions."""
+    proxy.hang_at = re.compile(step)
+    direct = target_at(docker_engine.address.url, container)
+    async with DockerBackend() as patient, asyncio.TaskGroup() as tasks:
+        others = [tasks.create_task(run_to_end(patient, direct, spec_for("echo here"))) for _ in range(2)]
+        with pytest.raises(ContainerUnavailable) as caught:
+            await quick.start(behind, spec_for("true")).__aenter__()
+        assert caught.value.notice == "the container engine of agent-7 does not answer"
+        assert "agent-7" in str(caught.value)
+        assert [out for out, _, _ in await asyncio.gather(*others)] == [b"here\n"] * 2
+
+
+async def test_a_hang_of_the_exit_status_is_told(quick: DockerBackend, proxy: Proxy, behind: Target) -> None:
+    """The output is whole, the status cannot be known: that is an error, never 0."""
+    proxy.hang_at = re.compile(rb"GET \S+/exec/\w+/json")
+    async with quick.start(behind, spec_for("echo all")) as stream:
+        assert [part.data async for part in stream.output()] == [b"all\n"]
+        with pytest.raises(ContainerUnavailable, match="exec inspect"):
+            await stream.wait()
+
+
+async def test_a_freeze_in_mid_stream_lets_the_caller_leave(quick: DockerBackend, proxy: Proxy, behind: Target) -> None:
+    """Leaving is bounded though nothing can be cleaned up."""
+    async with quick.start(behind, spec_for(None, pty=PTY)) as stream:
+        await anext(stream.output())
+        proxy.freeze()
+        await stream.resize(PTY.size)
+    assert proxy.port
+
+
+async def test_a_cut_connection_is_an_error_not_an_end(quick: DockerBackend, proxy: Proxy, behind: Target) -> None:
+    """A reset in mid-stream is never taken for the command's end."""
+    async with quick.start(behind, spec_for("echo ready; sleep 1000")) as stream:
+        output = stream.output()
+        await anext(output)
+        proxy.cut()
+        with pytest.raises(ContainerUnavailable, match="output"):
+            await anext(output)
+        with pytest.raises(ContainerUnavailable, match="output"):
+            await stream.wait()
+
+
+async def test_an_engine_is_let_go_when_idle_and_found_again(quick: DockerBackend, behind: Target) -> None:
+    """Its threads and connections are released; the next session takes new ones."""
+    assert (await run_to_end(quick, behind, spec_for("exit 3")))[2] == Exit(status=3)
+    engine = await quick.engines.get("agent-7", behind.engine)
+    while not engine.idle:  # noqa: ASYNC110  nothing tells when it lets go
+        await asyncio.sleep(0)
+    assert (await run_to_end(quick, behind, spec_for("exit 4")))[2] == Exit(status=4)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{not json",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n{"ApiVersion": "latest"}',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"ApiVersion": "1.18"}',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"ApiVersion": ',
+        b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b" " * 2_000_000,
+    ],
+)
+async def test_garbage_is_the_engines_fault(answer: bytes) -> None:
+    """Whatever answers there, it becomes the one notice."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, DockerBackend(EngineLimits(call=2, body=1_000_000)) as backend:
+        with pytest.raises(ContainerUnavailable) as caught:
+            await backend.start(target_at(f"http://127.0.0.1:{port}", "c0ffee"), spec_for("true")).__aenter__()
+        assert caught.value.notice == "the container engine of agent-7 does not answer"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "ftp://h", "https://127.0.0.1:1", "http://", "http://h:port", "unix:///nowhere/docker.sock", "http://127.0.0.1:1", "ssh://h"],
+)
+async def test_an_address_that_cannot_be_used_is_told(url: str) -> None:
+    """A wrong URL, missing files, nobody there: the same notice."""
+    async with DockerBackend() as backend:
+        with pytest.raises(ContainerUnavailable, match="agent-7"):
+            await backend.start(target_at(url, "c0ffee"), spec_for("true")).__aenter__()
