@@ -36,6 +36,8 @@ def _cluster(data: Mapping[str, Any]) -> Iterator[Fault]:
     masters, zk, inventory = bool(_at(data, "mesos", "masters")), bool(_at(data, "mesos", "zk")), _at(data, "docker", "inventory") is True
     if masters and zk:
         yield ("mesos", "zk"), "masters are listed too; expected either masters or zk"
+    if _at(data, "mesos", "zk_auth_file") and not zk:
+        yield ("mesos", "zk_auth_file"), "stands alone; expected zk beside it"
     if inventory and (masters or zk):
         yield ("docker", "inventory"), "true, and there is [mesos] too; expected either the one engine or the cluster"
     if not (masters or zk or inventory):

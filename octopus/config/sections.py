@@ -68,8 +68,16 @@ class Ldap(Section):
     user_filter: UserFilter = "(&(objectClass=inetOrgPerson)(uid={login}))"
     group_base: str = ""
     group_filter: GroupFilter = "(member={dn})"
+    nested_groups: bool = False
+    """Ask Active Directory for groups within groups, in place of ``group_filter``."""
     ssh_key_attribute: str = "sshPublicKey"
+    key_refresh: Timeout = 300.0
+    """How often all keys are read."""
     timeout: Timeout = 5.0
+    """For one question to one server."""
+    retry_after: Timeout = 30.0
+    """How long a server that failed is asked last."""
+    connections: Annotated[int, Field(ge=1, le=256)] = 8
 
 
 class Users(Section):
@@ -90,16 +98,29 @@ class Mesos(Section):
 
     masters: HttpUrls = ()
     zk: ZooKeeperUrl = ""
+    zk_auth: Secret = Field(alias="zk_auth_file", default=NO_SECRET)
+    """``user:password`` (ZooKeeper's digest scheme), where the nodes are protected."""
+    scheme: Literal["http", "https"] = "http"
+    """How masters found through ZooKeeper are spoken to."""
+    ca_file: File = ""
     username: str = ""
     password: Secret = Field(alias="password_file", default=NO_SECRET)
+    poll_interval: Timeout = 15.0
+    """Between two readings of the state, where the master has no stream."""
+    fetch_timeout: Timeout = 120.0
+    max_state: Annotated[int, Field(ge=1_000_000)] = 400_000_000
+    """Bytes of a state, inflated; 100,000 tasks are about 260 MB."""
 
 
 class Marathon(Section):
     """``[marathon]``: apps and their tasks. ``policy_labels`` lets OCTOPUS_ALLOW_GROUPS on an app grant access."""
 
     urls: HttpUrls = ()
+    ca_file: File = ""
     username: str = ""
     password: Secret = Field(alias="password_file", default=NO_SECRET)
+    poll_interval: Timeout = 15.0
+    """Between two readings, where Marathon has no events (0.8)."""
     policy_labels: bool = False
 
 
@@ -113,6 +134,14 @@ class Docker(Section):
     ssh_key: PrivateFile = ""
     ssh_known_hosts: File = ""
     inventory: bool = False
+    connect_timeout: Timeout = 5.0
+    call_timeout: Timeout = 10.0
+    start_timeout: Timeout = 15.0
+    """From the request to start a command to the engine's answer."""
+    exit_timeout: Timeout = 3600.0
+    """How long a command may run on after it has closed its output."""
+    calls: Annotated[int, Field(ge=1, le=256)] = 4
+    """API calls in flight to one engine."""
 
 
 class PolicyRule(Section):
@@ -158,6 +187,10 @@ class Limits(Section):
     failures_per_login: Positive = 5
     failures_per_address: Positive = 20
     window: Timeout = 600.0
+    remember_success: Duration = 10.0
+    """How long a password that was right is not asked of the directory again; 0 is never."""
+    refusal_time: Timeout = 2.0
+    """How long a refusal of a password takes, whatever its reason."""
 
 
 class Unique(Section):

@@ -64,7 +64,11 @@ class Rule:
     def matches(self, identity: Identity, app: str) -> bool:
         """Tell whether this rule speaks of that person at that app."""
         its_person = identity.login in self.users or not self.groups.isdisjoint(identity.groups)
-        return its_person and any(glob.matches(app) for glob in self._globs)
+        return its_person and self.covers(app)
+
+    def covers(self, app: str) -> bool:
+        """Tell whether this rule speaks of that app."""
+        return any(glob.matches(app) for glob in self._globs)
 
 
 class _Grant(Value, frozen=True, kw_only=True):
