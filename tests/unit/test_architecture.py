@@ -168,10 +168,10 @@ def test_everything_says_what_it_is(top: str) -> None:
 def spoken(module: Module) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
     """Yield what owes a sentence: tests, and classes that other modules may use."""
     for node in module.tree.body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            yield node
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            yield node
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            is_class = isinstance(node, ast.ClassDef)
+            if (is_class and not node.name.startswith("_")) or (not is_class and node.name.startswith("test_")):
+                yield node
 
 
 def test_modules_are_short_or_say_why() -> None:
