@@ -1,0 +1,68 @@
+"""What Marathons of every version say is read into one snapshot."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from octopus.core.errors import BadUpstream
+from octopus.core.inventory import MarathonTask
+from octopus.core.marathon_state import decode_marathon
+from tests.wire_data import DATA
+
+NOTHING = b'{"apps":[]}', b'{"tasks":[]}'
+
+
+def _recorded(name: str) -> bytes:
+    return (DATA / "marathon" / name).read_bytes()
+
+
+def test_tasks_tell_their_app_and_agent() -> None:
+    """``appId`` and ``slaveId`` of each task are kept; the id's own prefix plays no part."""
+    snapshot = decode_marathon(b'{"apps":[]}', _recorded("tasks-1.9.json"), info=b'{"frameworkId":"fw-1"}')
+    assert snapshot.tasks["tools_docker_registry.002b4d28-46b9-11e5-b731-525400cce7ed"] == MarathonTask(
+        "/tools/docker/registry", "1cc9e7d0-63d6-4e99-9c58-c0b950401ae2-S24"
+    )
+    assert len(snapshot.tasks) == 2
+    assert snapshot.framework == "fw-1"
+
+
+@pytest.mark.parametrize(("name", "app", "labels"), [("apps-0.x.json", "/bridged-webapp", 0), ("apps-1.5.json", "/nginx-green", 8)])
+def test_apps_tell_their_labels(name: str, app: str, labels: int) -> None:
+    """An app without labels (0.x) has none; one with has them all."""
+    snapshot = decode_marathon(_recorded(name), b'{"tasks":[]}')
+    assert list(snapshot.labels) == [app]
+    assert len(snapshot.labels[app]) == labels
+    assert snapshot.framework == ""
+
+
+def test_pods_are_apps_too() -> None:
+    """A pod's containers are tasks of the pod, with the labels of its spec; one that has not started yet is none."""
+    pod = {
+        "id": "/ops/pod",
+        "spec": {"id": "/ops/pod", "labels": {"OWNER": "ops"}},
+        "instances": [{"agentId": "S1", "containers": [{"containerId": "ops_pod.instance-1.main"}, {"name": "soon"}]}],
+    }
+    snapshot = decode_marathon(*NOTHING, pods=json.dumps([pod, {"id": "/bare"}]).encode())
+    assert snapshot.tasks == {"ops_pod.instance-1.main": MarathonTask("/ops/pod", "S1")}
+    assert snapshot.labels == {"/ops/pod": {"OWNER": "ops"}, "/bare": {}}
+
+
+def test_a_bad_entry_is_skipped_and_counted() -> None:
+    """A task of another shape, or an app whose labels are no labels, costs only itself."""
+    snapshot = decode_marathon(
+        b'{"apps":[{"id":"/a"},{"id":"/b","labels":{"x":1}},5]}', b'{"tasks":[{"id":"a.1","appId":"/a","slaveId":null},{"id":"b.1"}]}'
+    )
+    assert snapshot.tasks == {"a.1": MarathonTask("/a")}
+    assert snapshot.labels == {"/a": {}}
+    assert snapshot.skipped == 3
+
+
+@pytest.mark.parametrize("bad", [b"", b"<html>", b'{"message":"x"}', b'{"apps":[', b"[]"])
+def test_what_is_no_answer_is_refused(bad: bytes) -> None:
+    """Each of the answers must be what it should, or nothing is read."""
+    with pytest.raises(BadUpstream):
+        decode_marathon(bad, b'{"tasks":[]}')
+    with pytest.raises(BadUpstream):
+        decode_marathon(b'{"apps":[]}', bad)
