@@ -62,15 +62,14 @@ def escape(text: str) -> str:
 
 def read_dn(dn: str) -> tuple[tuple[tuple[str, str], ...], ...]:
     """Return a DN's RDNs, each its (type, value) pairs: types in lower case, values without escapes. Raise ValueError."""
+    rdns: list[list[tuple[str, str]]] = [[]]
     try:
-        parts = parse_dn(dn, strip=True)
+        for kind, value, separator in parse_dn(dn, strip=True):
+            rdns[-1].append((kind.lower(), _unescape(value)))
+            if separator == ",":
+                rdns.append([])
     except Exception as error:  # ldap3 fails on odd DNs with more than its own LDAPInvalidDnError
         raise ValueError("not a DN") from error
-    rdns: list[list[tuple[str, str]]] = [[]]
-    for kind, value, separator in parts:
-        rdns[-1].append((kind.lower(), _unescape(value)))
-        if separator == ",":
-            rdns.append([])
     return tuple(tuple(rdn) for rdn in rdns)
 
 
