@@ -6,6 +6,7 @@ entry is true of the old moment or of the new.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -16,7 +17,6 @@ from octopus.core.mesos_events import (
     AgentAdded,
     AgentRemoved,
     FrameworkChanged,
-    FrameworkRemoved,
     MesosEvent,
     TaskAdded,
     TaskUpdated,
@@ -39,7 +39,7 @@ def awaited_agents(snapshot: Snapshot, known: Mapping[str, Agent], now: float) -
     listed = {agent.id for agent in snapshot.agents}
     if snapshot.recovered is not None:
         return frozenset(snapshot.recovered) - listed
-    fresh = snapshot.elected > 0 and now - snapshot.elected < REREGISTRATION
+    fresh = snapshot.elected > 0 and abs(now - snapshot.elected) < REREGISTRATION
     return frozenset(known) - listed if fresh else frozenset()
 
 
@@ -71,8 +71,7 @@ class Cluster:
 
     def replace(self, snapshot: Snapshot, now: float = 0.0) -> None:
         """Apply a whole snapshot at once; see ``replacing``."""
-        for _ in self.replacing(snapshot, now):
-            pass
+        deque(self.replacing(snapshot, now), maxlen=0)
 
     def replacing(self, snapshot: Snapshot, now: float = 0.0) -> Iterator[None]:
         """Apply a whole snapshot of Mesos (or of one engine), yielding after each slice. ``now`` in seconds since 1970."""
@@ -89,7 +88,7 @@ class Cluster:
                 yield
         for count, task in enumerate(self.tasks):
             if (task.framework, task.id) not in seen and task.agent not in awaited:
-                self.tasks.remove(task)
+                self.tasks.remove(task.framework, task.id)
             if count % SLICE == SLICE - 1:
                 yield
         self.tasks.end_bulk()
@@ -97,8 +96,7 @@ class Cluster:
 
     def replace_marathon(self, snapshot: MarathonSnapshot) -> None:
         """Apply a whole reading of Marathon at once; see ``replacing_marathon``."""
-        for _ in self.replacing_marathon(snapshot):
-            pass
+        deque(self.replacing_marathon(snapshot), maxlen=0)
 
     def replacing_marathon(self, snapshot: MarathonSnapshot) -> Iterator[None]:
         """Apply a whole reading of Marathon, yielding after each slice: tasks change their app, or become confirmed."""
@@ -133,9 +131,9 @@ class Cluster:
                 self._remove_where("agent", agent_id)
             case FrameworkChanged(framework, name):
                 self._rename(framework, name)
-            case FrameworkRemoved(framework):
-                self._frameworks.pop(framework, None)
-                self._remove_where("framework", framework)
+            case _:
+                self._frameworks.pop(event.framework, None)
+                self._remove_where("framework", event.framework)
 
     def _added(self, task: Task) -> None:
         if task.state in LIVE_STATES:
@@ -146,7 +144,7 @@ class Cluster:
         if task is None:
             return
         if event.state not in LIVE_STATES:
-            self.tasks.remove(task)
+            self.tasks.remove(task.framework, task.id)
             return
         changed = msgspec.structs.replace(task, state=event.state)
         if event.container:
@@ -187,7 +185,7 @@ class Cluster:
     def _remove_where(self, field: str, value: str) -> None:
         for task in self.tasks:
             if getattr(task, field) == value:
-                self.tasks.remove(task)
+                self.tasks.remove(task.framework, task.id)
 
     def _kept(self, awaited: frozenset[str]) -> Iterator[Agent]:
         return (agent for agent_id, agent in self.agents.items() if agent_id in awaited)

@@ -43,14 +43,17 @@ class TaskIndex:
         if old == task:
             return
         if old is not None:
-            self.remove(old)
+            self.remove(old.framework, old.id)
         same = self._tasks.get(task.id, ())
         self._tasks[task.id] = (*same, task)
         if task.running:
             self._index(task)
 
-    def remove(self, task: Task) -> None:
-        """Forget a task."""
+    def remove(self, framework: str, task_id: str) -> None:
+        """Forget a task, if it is known."""
+        task = self.get(framework, task_id)
+        if task is None:
+            return
         same = tuple(other for other in self._tasks.get(task.id, ()) if other.framework != task.framework)
         if same:
             self._tasks[task.id] = same
