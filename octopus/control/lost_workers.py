@@ -62,17 +62,16 @@ class LostWorkers:
         self._reap_timeout = reap_timeout
         self._reaps = asyncio.Semaphore(max_reaps)
 
-    def recover(self, tasks: asyncio.TaskGroup) -> None:
-        """At a start: wait for the workers of before that live, settle those that do not."""
+    def recover(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """At a start, before anything else: restore the table; return tasks that settle the workers of before once they are dead."""
         self._locks.prepare()
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         open_sessions = {one.session: one for one in self._log.open_sessions()}
         left = self._live.restore(open_sessions.__contains__)
         spooled = {path.stem for path in self._spool.glob("*.jsonl")}
-        for worker in {one.worker for one in open_sessions.values()} | spooled | self._locks.known():
-            tasks.create_task(self._watch(worker))
-        for session in left:
-            tasks.create_task(self._clean(session))
+        workers = {one.worker for one in open_sessions.values()} | spooled | self._locks.known()
+        work = [self._watch(worker) for worker in workers] + [self._clean(session) for session in left]
+        return [tasks.create_task(one) for one in work]
 
     async def settle(self, worker: str) -> None:
         """Hand in what the dead worker spooled, end each of its sessions on the trail, then clean up in the containers."""

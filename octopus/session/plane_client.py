@@ -57,6 +57,8 @@ class PlaneClient:
         self._live: dict[str, LiveSession] = {}
         self._owed: dict[str, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._tasks = asyncio.TaskGroup()
         self._stack = AsyncExitStack()
 
@@ -75,6 +77,10 @@ class PlaneClient:
         """Return the sessions admitted here whose end is not on the trail yet."""
         return tuple(self._live.values())
 
+    async def quiet(self) -> None:
+        """Wait until no session is live here."""
+        await self._quiet.wait()
+
     async def authenticate(self, attempt: AuthAttempt) -> Identity:
         """See ``Plane``."""
         stamped = msgspec.structs.replace(attempt, connection=self._stamped(attempt.connection))
@@ -91,6 +97,7 @@ class PlaneClient:
         except (ControlUnavailable, BadUpstream, asyncio.CancelledError) as error:
             self._owe(_never_begun(call, error))
             raise
+        self._quiet.clear()
         self._live[session] = LiveSession(
             session=session, identity=identity, connection=connection, admission=admission, since=self._clock()
         )
@@ -152,6 +159,8 @@ class PlaneClient:
         finally:
             self._live.pop(event.session, None)
             self._owed.pop(event.session, None)
+            if not self._live:
+                self._quiet.set()
 
     async def _hand_over(self, event: AuditEvent) -> None:
         while True:

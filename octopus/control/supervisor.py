@@ -1,0 +1,209 @@
+"""The supervisor: starts and stops the two planes, and gives each connection to a session worker."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from octopus.control import listeners
+from octopus.control.audit_log import FileAuditLog
+from octopus.control.control_plane import ControlPlane
+from octopus.control.lost_workers import LostWorkers, Reap
+from octopus.control.placing import BULK_RATE, ConnectionLimits
+from octopus.control.plane import Start, StopWorker
+from octopus.control.plane_server import PlaneServer
+from octopus.control.sd_notify import notify
+from octopus.control.worker_locks import WorkerLocks
+from octopus.control.worker_pool import WorkerPool
+from octopus.core.errors import AuditUnavailable
+from octopus.core.types import AuditEvent
+
+END_REASON = "the gateway is stopping"
+_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log = structlog.get_logger(__name__)
+
+
+class Supervisor:
+    """Runs the control plane and its workers until told to stop.
+
+    ``runtime`` (0700) holds the plane's socket, the workers' locks and the live sessions; it has to outlive this process.
+    ``worker_settings`` is one JSON object for the workers to read, ``worker_command`` starts one (``environment`` is all the
+    environment it gets). ``inherited`` sockets are used where there are any, else ``listen`` is bound. ``new_id`` gives random
+    text of letters and digits. ``stop_timeout`` (seconds) bounds the ending of sessions.
+    """
+
+    def __init__(
+        self,
+        *,
+        plane: ControlPlane,
+        log: FileAuditLog,
+        reap: Reap,
+        runtime: Path,
+        spool: Path,
+        recordings: Path,
+        worker_command: Sequence[str],
+        worker_settings: bytes,
+        workers: int,
+        new_id: Callable[[], str],
+        environment: Mapping[str, str] | None = None,
+        max_workers: int = 0,
+        bulk_rate: float = BULK_RATE,
+        listen: Iterable[str] = (),
+        inherited: Sequence[socket.socket] = (),
+        limits: ConnectionLimits | None = None,
+        notify_socket: str = "",
+        stop_timeout: float = 15.0,
+        version: str = "",
+    ) -> None:
+        self._plane = plane
+        self._log = log
+        self._runtime = runtime
+        self._spool = spool
+        self._settings = msgspec.Raw(worker_settings)
+        self._workers = workers
+        self._new_id = new_id
+        self._listen = tuple(listen)
+        self._inherited = tuple(inherited)
+        self._limits = limits or ConnectionLimits()
+        self._notify_socket = notify_socket
+        self._stop_timeout = stop_timeout
+        self._version = version
+        self._locks = WorkerLocks(runtime / "workers")
+        self._server = PlaneServer(plane, runtime / "plane.sock")
+        self._lost = LostWorkers(
+            log=log,
+            endings=plane.endings,
+            live=plane.live,
+            locks=self._locks,
+            spool=spool,
+            recordings=recordings,
+            reap=reap,
+            lose=plane.lose_worker,
+        )
+        self._pool = WorkerPool(
+            command=worker_command,
+            environment=environment or {},
+            start=self._start_message,
+            lost=self._lost.settle,
+            limits=self._limits,
+            count=workers,
+            max_workers=max_workers or 4 * workers,
+            bulk_rate=bulk_rate,
+        )
+        self._numbers = itertools.count(1)
+        self._stopping = asyncio.Event()
+        self._end_sessions = False
+
+    def stop(self, *, end_sessions: bool) -> None:
+        """Make ``run`` return: live sessions go on in their workers, or are ended first."""
+        self._end_sessions = self._end_sessions or end_sessions
+        self._stopping.set()
+
+    def obey_signals(self) -> None:
+        """SIGTERM leaves live sessions in their workers (a restart); SIGINT ends them."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, lambda: self.stop(end_sessions=False))
+        loop.add_signal_handler(signal.SIGINT, lambda: self.stop(end_sessions=True))
+
+    def worker_pids(self) -> dict[str, int]:
+        """Return the process id of each worker of this supervisor."""
+        return self._pool.pids()
+
+    async def run(self) -> None:
+        """Start, take connections until ``stop``, stop. Raise AuditUnavailable or ConfigError when it cannot start.
+
+        The lock on the audit trail comes first: until the supervisor before this one is gone, nothing here happens.
+        """
+        self._runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+        async with self._log, asyncio.TaskGroup() as tasks:
+            services = [*self._lost.recover(tasks), tasks.create_task(self._plane.endings.run())]
+            serving, pool = tasks.create_task(self._server.run()), tasks.create_task(self._pool.run())
+            try:
+                await self._log.append(self._event("gateway.started", workers=self._workers))
+                await self._take_connections()
+                if self._end_sessions:
+                    await self._end_all(pool)
+                with suppress(AuditUnavailable):
+                    await self._log.append(self._event("gateway.stopped", live=len(self._plane.live)))
+            finally:
+                self._pool.release()
+                self._plane.attachments.close()
+                self._server.stop()
+                await asyncio.wait([serving])
+                for task in (pool, *services):
+                    task.cancel()
+
+    async def _take_connections(self) -> None:
+        sockets = self._inherited or listeners.bind(self._listen)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                accepting = [tasks.create_task(self._accept(sock)) for sock in sockets]
+                addresses = [listeners.name(sock.getsockname()) for sock in sockets]
+                _log.info("taking connections", listen=addresses)
+                notify(self._notify_socket, "READY=1")
+                await self._stopping.wait()
+                notify(self._notify_socket, "STOPPING=1")
+                for task in accepting:
+                    task.cancel()
+        finally:
+            listeners.close(sockets)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, address = await loop.sock_accept(listener)
+            except OSError as error:
+                _log.error("a connection cannot be accepted", error=str(error))
+                if error.errno in _OUT_OF_DESCRIPTORS:
+                    await asyncio.sleep(0.5)
+                continue
+            with connection:
+                self._give(connection, address)
+
+    def _give(self, connection: socket.socket, address: tuple[str, int]) -> None:
+        number, client = next(self._numbers), listeners.name(address)
+        if not self._limits.opened(number, address[0]):
+            _log.warning("a connection too many was closed", client=client)
+            return
+        try:
+            given = self._pool.give(number, client, connection)
+        except OSError as error:
+            _log.error("cannot start a worker", error=str(error))
+            given = False
+        if not given:
+            _log.error("no worker takes a connection", client=client)
+            self._limits.closed(number)
+
+    async def _end_all(self, pool: asyncio.Task[None]) -> None:
+        self._plane.attachments.send_all(StopWorker(reason=END_REASON))
+        self._pool.stop()
+        await asyncio.wait([pool], timeout=self._stop_timeout)
+        if not pool.done():
+            _log.warning("workers did not end in time", workers=self.worker_pids())
+            self._pool.kill()
+            await asyncio.wait([pool], timeout=self._stop_timeout)
+
+    def _start_message(self) -> Start:
+        worker = f"w-{self._new_id()}"
+        return Start(
+            worker=worker,
+            lock_file=str(self._locks.path(worker)),
+            plane_socket=str(self._runtime / "plane.sock"),
+            spool_directory=str(self._spool),
+            settings=self._settings,
+        )
+
+    def _event(self, name: str, **data: object) -> AuditEvent:
+        return AuditEvent(event=name, key=f"{name}/{self._new_id()}", data={"version": self._version, "pid": os.getpid(), **data})

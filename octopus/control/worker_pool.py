@@ -1,0 +1,144 @@
+"""The session workers: as many as asked for, more while bulk data fills them, each replaced when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+import structlog
+
+from octopus.control.placing import BULK_RATE, ConnectionLimits, choose
+from octopus.control.plane import Authenticated, Closed, FromWorker, Serve, Start
+from octopus.control.worker_process import WorkerProcess
+
+_log = structlog.get_logger(__name__)
+
+
+class WorkerPool:
+    """Keeps ``count`` workers, and up to ``max_workers`` while those are busy with bulk data.
+
+    ``start`` makes the first message of a worker with a new id; ``lost`` settles what an ended worker leaves. A worker that
+    lived less than ``min_life`` seconds is replaced after ``first_delay``, doubled each time up to ``max_delay``.
+    """
+
+    def __init__(
+        self,
+        *,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        start: Callable[[], Start],
+        lost: Callable[[str], Coroutine[None, None, None]],
+        limits: ConnectionLimits,
+        count: int,
+        max_workers: int,
+        bulk_rate: float = BULK_RATE,
+        min_life: float = 5.0,
+        first_delay: float = 0.5,
+        max_delay: float = 30.0,
+    ) -> None:
+        self._command = command
+        self._environment = environment
+        self._start = start
+        self._lost = lost
+        self._limits = limits
+        self._count = count
+        self._max_workers = max_workers
+        self._bulk_rate = bulk_rate
+        self._min_life = min_life
+        self._first_delay = first_delay
+        self._max_delay = max_delay
+        self._workers: dict[str, WorkerProcess] = {}
+        self._extra: set[WorkerProcess] = set()
+        self._stopping = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Keep the workers until ``stop``, then return when all have ended and are settled."""
+        async with self._tasks as tasks:
+            for _ in range(self._count):
+                tasks.create_task(self._keep())
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id of each worker."""
+        return {worker: process.pid for worker, process in self._workers.items()}
+
+    def give(self, number: int, client: str, connection: socket.socket) -> bool:
+        """Hand a connection to the worker that suits; False when none takes it."""
+        takers = {worker: process for worker, process in self._workers.items() if not process.draining}
+        room = self._max_workers if takers and not self._stopping.is_set() else 0
+        while takers:
+            chosen = choose((one.load for one in takers.values()), max_workers=room, bulk_rate=self._bulk_rate)
+            process = takers.pop(chosen) if chosen is not None else self._begin_extra()
+            room = 0  # One that refuses is no reason to start others on top.
+            if process.give(Serve(number=number, client=client), connection):
+                return True
+        return False
+
+    def stop(self) -> None:
+        """Replace none any more, and let each end with its last connection."""
+        self._stopping.set()
+        for process in self._workers.values():
+            process.drain()
+
+    def kill(self) -> None:
+        """End all at once."""
+        for process in self._workers.values():
+            process.kill()
+
+    def release(self) -> None:
+        """Leave the workers on their own."""
+        for process in self._workers.values():
+            process.release()
+
+    def _begin_extra(self) -> WorkerProcess:
+        process = self._begin()
+        self._extra.add(process)
+        self._tasks.create_task(self._see_out(process))
+        _log.info("started one more worker beside bulk data", worker=process.worker)
+        return process
+
+    async def _keep(self) -> None:
+        delay = self._first_delay
+        while not self._stopping.is_set():
+            started = asyncio.get_running_loop().time()
+            try:
+                await self._see_out(self._begin())
+            except OSError as error:
+                _log.error("cannot start a worker", error=str(error))
+            if asyncio.get_running_loop().time() - started >= self._min_life:
+                delay = self._first_delay
+                continue
+            await self._pause(delay)
+            delay = min(delay * 2, self._max_delay)
+
+    def _begin(self) -> WorkerProcess:
+        process = WorkerProcess(self._command, self._environment, self._start(), self._hear)
+        self._workers[process.worker] = process
+        return process
+
+    async def _see_out(self, process: WorkerProcess) -> None:
+        status = await process.wait()
+        del self._workers[process.worker]
+        self._extra.discard(process)
+        for number in process.connections:
+            self._limits.closed(number)
+        say = _log.info if status == 0 else _log.error
+        say("worker ended", worker=process.worker, status=status, connections=len(process.connections))
+        self._tasks.create_task(self._lost(process.worker))
+
+    async def _pause(self, delay: float) -> None:
+        try:
+            async with asyncio.timeout(delay):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    def _hear(self, process: WorkerProcess, message: FromWorker) -> None:
+        if isinstance(message, Authenticated):
+            self._limits.authenticated(message.number)
+        elif isinstance(message, Closed):
+            process.connections.discard(message.number)
+            self._limits.closed(message.number)
+            if process in self._extra and not process.connections:
+                process.drain()

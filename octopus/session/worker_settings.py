@@ -1,0 +1,23 @@
+"""What a session worker is told at its start: as one JSON message over its channel, never in arguments or environment."""
+
+from __future__ import annotations
+
+from octopus.core.types import Value
+
+
+class WorkerSettings(Value, frozen=True, kw_only=True):
+    """The part of the configuration that sessions need. Paths; times in seconds, 0 is off.
+
+    ``log_level`` is a name of logging's, ``log_json`` says whether lines are for machines.
+    """
+
+    host_keys: str
+    recordings: str
+    trusted_user_ca_keys: str = ""
+    banner_file: str = ""
+    login_grace_time: float = 30.0
+    idle_timeout: float = 0.0
+    drain_timeout: float = 12 * 3600.0
+    proxy_protocol: bool = False
+    log_level: str = "info"
+    log_json: bool = True
