@@ -24,7 +24,7 @@ has() { PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "$1" >/dev/null 2>
 want() {
     package=$1
     shift
-    "$@" || missing="$missing $package"
+    "$@" 2>/dev/null || missing="$missing $package"
 }
 
 recent_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
