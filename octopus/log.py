@@ -78,10 +78,20 @@ def _cleaned(key: str, value: object, depth: int) -> object:
         return {printable(str(name)): _cleaned(str(name), part, depth - 1) for name, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset) and depth:
         return [_cleaned("", part, depth - 1) for part in value]
-    text = _SECRET_TEXT.sub(_hide, value if isinstance(value, str) else repr(value))
+    text = _SECRET_TEXT.sub(_hide, _text(value)[:MAX_TRACEBACK])
     if key == "exception":
-        return "\n".join(printable(line, MAX_VALUE) for line in text[:MAX_TRACEBACK].split("\n"))
+        return "\n".join(printable(line, MAX_VALUE) for line in text.split("\n"))
     return printable(text, MAX_VALUE)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return repr(value)
+    except Exception:
+        # A log line must not end what it tells of.
+        return f"<{type(value).__name__}>"
 
 
 def _hide(match: re.Match[str]) -> str:

@@ -110,6 +110,16 @@ def test_control_characters_are_escaped_and_length_is_limited() -> None:
     assert len(str(clean(None, "info", {"deep": deep}))) < 200
 
 
+def test_what_cannot_be_shown_does_not_raise() -> None:
+    """A value whose repr fails is named by its type."""
+
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    assert clean(None, "info", {"x": Mute()}) == {"x": "<Mute>"}
+
+
 def test_a_traceback_is_in_the_line_and_clean(stream: io.StringIO) -> None:
     """A bug is one line as well, without what the exception's text holds of secrets and control characters."""
     try:

@@ -1,0 +1,131 @@
+"""The command itself, as a process: what it prints where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from octopus.identity.passwords import read_hash, verify
+from tests.parts.engines import Engine
+
+VERBS = ("serve", "check", "demo", "tasks", "hostkeys", "hostkeys create", "hostkeys list", "users", "users hash")
+
+
+def octopus(*arguments: str, given: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run ``octopus`` and return how it ended and what it wrote."""
+    command = [sys.executable, "-c", "from octopus.cli import main; main()", *arguments]
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **environ})
+
+
+def config(directory: Path, engine: str) -> Path:
+    """Write and return a configuration of the one engine, with host keys and a users file."""
+    hashed = octopus("users", "hash", given="hunter2\n").stdout.strip()
+    users = directory / "users.toml"
+    users.touch(mode=0o600)
+    users.write_text(f'[users.al]\npassword = "{hashed}"\n')
+    path = directory / "octopus.toml"
+    path.write_text(
+        f'[ssh]\nhost_keys = "keys"\n[audit]\ndirectory = "."\n[auth.users]\nfile = "users.toml"\n'
+        f'[docker]\nurl = "{engine}"\ninventory = true\n[[policy]]\nusers = ["al"]\napps = ["**"]\nallow = ["shell"]\n'
+    )
+    return path
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str) -> None:
+    """--help says what the verb does, and those that do something give an example."""
+    ended = octopus(*verb.split(), "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"Usage: octopus {verb}" in ended.stdout
+    assert verb in ("demo", "hostkeys", "users") or "Example" in ended.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["sevre"], ["check", "--cofig", "x"], ["hostkeys", "create", "a", "b"], ["users"]])
+def test_wrong_use_is_64(arguments: list[str]) -> None:
+    """Nothing, an unknown verb, an unknown option, too much: usage on stderr, nothing on stdout."""
+    ended = octopus(*arguments)
+    assert (ended.returncode, ended.stdout) == (64, "")
+    assert "Usage: octopus" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("verb", ["serve", "check", "tasks", "hostkeys list"])
+def test_a_broken_configuration_is_78_with_all_its_faults(tmp_path: Path, verb: str) -> None:
+    """Each fault is a line with file, line and key; control characters in it do nothing."""
+    path = tmp_path / "octopus.toml"
+    path.write_text('[ssh]\nlistne = 1\n[auth.users]\nfile = "\\u001b[2J"\n')
+    ended = octopus(*verb.split(), "--config", str(path))
+    assert (ended.returncode, ended.stdout) == (78, "")
+    lines = ended.stderr.splitlines()
+    assert lines[-2:] == [
+        f"octopus: {path}:2: ssh.listne: unknown key (did you mean listen?)",
+        f"octopus: {path}:4: auth.users.file: '\\x1b[2J': No such file or directory; expected the path of a file",
+    ]
+    assert all(line.startswith(f"octopus: {path}") for line in lines)
+
+
+def test_a_password_is_hashed_from_a_pipe() -> None:
+    """The hash checks; nothing else is printed; an empty password is refused."""
+    ended = octopus("users", "hash", given="pässword \n")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    hashed = read_hash(ended.stdout.strip())
+    assert verify("pässword ", hashed)
+    assert not verify("pässword", hashed)
+    assert octopus("users", "hash", given="\n").returncode == 64
+
+
+def test_host_keys_are_made_and_listed(tmp_path: Path) -> None:
+    """Lines for people, JSON for programs; a second run makes nothing."""
+    made = octopus("hostkeys", "create", str(tmp_path))
+    assert made.returncode == 0
+    assert made.stdout.count("(new)") == made.stdout.count("IN SSHFP") == 3
+    listed = json.loads(octopus("hostkeys", "list", str(tmp_path), "--json").stdout)
+    assert [key["algorithm"] for key in listed] == ["ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa"]
+    assert all(key["fingerprint"] in made.stdout for key in listed)
+    assert "(new)" not in octopus("hostkeys", "create", str(tmp_path)).stdout
+    missing = octopus("hostkeys", "list", str(tmp_path / "none"))
+    assert (missing.returncode, missing.stdout, missing.stderr.count("\n")) == (78, "", 1)
+
+
+def test_check_and_tasks_tell_of_a_plain_engine(tmp_path: Path, docker_engine: Engine) -> None:
+    """A table for people or JSON; a fault makes exit status 1; nothing but the answer is printed."""
+    path = str(config(tmp_path, docker_engine.address.url))
+    faulty = octopus("check", "--config", path)
+    assert (faulty.returncode, faulty.stderr) == (1, "")
+    assert f"fault\thost keys\t{tmp_path}/keys: holds no host key" in faulty.stdout
+    octopus("hostkeys", "create", "--config", path)
+    with docker_engine.container(name="cli-test") as container:
+        good = octopus("check", "--config", path, "--json")
+        assert good.returncode == 0
+        assert {found["status"] for found in json.loads(good.stdout)} == {"ok"}
+        [task] = json.loads(octopus("tasks", "cli-test", "--config", path, "--json").stdout)
+        assert (task["task"], task["agent"]) == (container, "localhost")
+        table = octopus("tasks", "cli-*", "--config", path).stdout.splitlines()
+        assert [line.split("\t")[0] for line in table] == ["app", task["app"]]
+
+
+def test_what_is_down_is_one_line_and_69(tmp_path: Path) -> None:
+    """No traceback, no log line: what did not answer, and how."""
+    ended = octopus("tasks", "--config", str(config(tmp_path, "unix:///nowhere/docker.sock")))
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (69, "", 1)
+    assert ended.stderr.startswith("octopus: unix:///nowhere/docker.sock: ")
+
+
+def test_the_environment_reaches_the_configuration(tmp_path: Path) -> None:
+    """A variable overlays the file, and a fault in it is told by its name."""
+    path = config(tmp_path, "unix:///nowhere/docker.sock")
+    ended = octopus("check", "--config", str(path), OCTOPUS_SSH__WORKERS="many")
+    assert (ended.returncode, ended.stderr.count("\n")) == (78, 1)
+    assert ended.stderr.startswith("octopus: OCTOPUS_SSH__WORKERS: ssh.workers: 'many' is no number of workers")
+
+
+def test_help_does_not_wait_for_libraries() -> None:
+    """What a verb needs is imported when it runs."""
+    code = "import sys, octopus.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"asyncssh", "docker", "httpx", "kazoo", "ldap3", "pydantic", "rich"} & set(loaded)

@@ -1,0 +1,60 @@
+"""What the configuration says reaches the parts, and an agent's name cannot lead anywhere else."""
+
+from __future__ import annotations
+
+import pytest
+
+from octopus import building
+from octopus.config.sections import Config, Docker, PolicyRule
+from octopus.core.errors import ConfigError, ContainerUnavailable
+from octopus.core.policy import ALLOW_GROUPS_LABEL
+from octopus.core.types import Identity, RequestKind
+
+AL = Identity(login="al", groups=frozenset({"dev"}), method="password")
+
+
+@pytest.mark.parametrize(
+    ("url", "hostname", "ip", "address"),
+    [
+        ("https://{hostname}:2376", "agent-1.example", "", "https://agent-1.example:2376"),
+        ("https://{ip}:2376", "agent-1", "10.0.0.1", "https://10.0.0.1:2376"),
+        ("http://{ip}:2375", "agent-1", "fd00::1", "http://[fd00::1]:2375"),
+        ("ssh://root@{hostname}", "agent-1", "", "ssh://root@agent-1"),
+        ("unix:///run/docker.sock", "any/thing", "", "unix:///run/docker.sock"),
+    ],
+)
+def test_an_agent_leads_to_its_engine(url: str, hostname: str, ip: str, address: str) -> None:
+    """Placeholders are filled, IPv6 in brackets; certificates come along."""
+    engine = building.engine_address(Docker.model_construct(url=url, tls_ca="/ca"), hostname, ip)
+    assert (engine.url, engine.tls_ca) == (address, "/ca")
+
+
+@pytest.mark.parametrize("hostname", ["", "a/b", "evil:1/x", "a@b", "a b", "a\n", "-a", "[::1]", "a?b", "a#b", "ä", "a" * 300])
+def test_an_agent_that_names_no_host_leads_nowhere(hostname: str) -> None:
+    """Whoever registers an agent chooses its name: it is a host or nothing."""
+    with pytest.raises(ContainerUnavailable, match="which is no host"):
+        building.engine_address(Docker.model_construct(url="https://{hostname}:2376"), hostname, "10.0.0.1")
+
+
+def test_the_policy_has_the_rules_in_their_order_and_the_label_where_switched_on() -> None:
+    """``[[policy]]`` and ``marathon.policy_labels``."""
+    rule = PolicyRule(groups=("dev",), apps=("/a",), allow=(RequestKind.SHELL,))
+    for labels in (False, True):
+        config = Config.model_construct(policy=(rule,))
+        config = config.model_copy(update={"marathon": config.marathon.model_copy(update={"policy_labels": labels})})
+        policy = building.policy(config)
+        assert policy.may_see(AL, "/a", {})
+        assert policy.may_see(AL, "/b", {ALLOW_GROUPS_LABEL: "dev"}) is labels
+
+
+def test_limits_have_the_values_of_their_keys() -> None:
+    """Each key of [docker] that bounds an engine is the bound."""
+    docker = Docker.model_construct(connect_timeout=1.0, call_timeout=2.0, start_timeout=3.0, exit_timeout=4.0, calls=5)
+    limits = building.engine_limits(docker)
+    assert (limits.connect, limits.call, limits.start, limits.exit, limits.threads) == (1.0, 2.0, 3.0, 4.0, 5)
+
+
+def test_without_a_directory_nothing_is_built() -> None:
+    """No section, no directory: never one that lets in nobody knows whom."""
+    with pytest.raises(ConfigError):
+        building.directory(Config().auth)
