@@ -50,8 +50,14 @@ class Ssh(Section):
     idle_timeout: Duration = 0.0
     login_grace_time: Timeout = 30.0
     max_sessions: Positive = 2000
+    max_connections: Positive = 10_000
+    max_unauthenticated: Positive = 200
+    """Connections whose person is not known yet, in all."""
+    max_unauthenticated_per_address: Positive = 20
     drain_timeout: Timeout = 12 * 3600.0
     workers: Workers = 0
+    runtime_directory: Directory = "/run/octopus"
+    """Sockets and locks of the running gateway; a restart finds the sessions of the one before through it."""
     trusted_user_ca_keys: File = ""
     proxy_protocol: bool = False
 

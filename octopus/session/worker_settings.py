@@ -8,7 +8,7 @@ from octopus.core.types import Value
 class WorkerSettings(Value, frozen=True, kw_only=True):
     """The part of the configuration that sessions need. Paths; times in seconds, 0 is off.
 
-    ``log_level`` is a name of logging's, ``log_json`` says whether lines are for machines.
+    ``log_level`` is a name of logging's. ``engine_…`` are the limits of calls to an agent's engine.
     """
 
     host_keys: str
@@ -20,4 +20,8 @@ class WorkerSettings(Value, frozen=True, kw_only=True):
     drain_timeout: float = 12 * 3600.0
     proxy_protocol: bool = False
     log_level: str = "info"
-    log_json: bool = True
+    engine_connect: float = 5.0
+    engine_call: float = 10.0
+    engine_start: float = 15.0
+    engine_exit: float = 60.0
+    engine_calls: int = 4

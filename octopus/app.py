@@ -1,0 +1,127 @@
+"""The gateway's composition root: builds the control plane from the configuration, starts and stops it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from octopus import building
+from octopus.config import Config
+from octopus.config.process import Process, process
+from octopus.control import listeners
+from octopus.control.audit_log import FileAuditLog
+from octopus.control.control_plane import ControlPlane
+from octopus.control.live import LiveSessions
+from octopus.control.resolver import ClusterResolver
+from octopus.control.supervisor import Supervisor
+from octopus.engine.backend import DockerBackend
+from octopus.identity.ldap import LdapDirectory
+
+WORKER = (sys.executable, "-I", "-m", "octopus.session_worker")
+"""How a session worker is started: isolated from the environment and the current directory."""
+
+
+def serve(config: Config, *, log_level: str = "info") -> None:
+    """Run the gateway until SIGTERM (sessions go on) or SIGINT (sessions end). Raise ConfigError, AuditUnavailable."""
+    asyncio.run(_serve(config, process(), log_level))
+
+
+async def _serve(config: Config, told: Process, log_level: str) -> None:
+    async with supervisor(config, told, log_level) as gateway:
+        gateway.obey_signals()
+        await gateway.run()
+
+
+@asynccontextmanager
+async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIterator[Supervisor]:
+    """Yield a supervisor over everything ``config`` describes; what keeps it up to date runs meanwhile."""
+    async with AsyncExitStack() as stack:
+        directory = building.directory(config.auth)
+        stack.push_async_callback(directory.aclose)
+        sources = building.sources(config, stack)
+        backend = DockerBackend(building.engine_limits(config.docker))
+        stack.push_async_callback(backend.aclose)
+        runtime, audit = Path(config.ssh.runtime_directory), Path(config.audit.directory)
+        recordings = audit / "recordings"
+        log = FileAuditLog(audit, clock=time.time)
+        plane = ControlPlane(
+            log=log,
+            live=LiveSessions(runtime / "sessions"),
+            authenticator=building.authenticator(config.limits, directory),
+            resolver=_resolver(config, sources),
+            policy=building.policy(config),
+            clock=time.time,
+            new_token=partial(secrets.token_hex, 16),
+            max_sessions=config.ssh.max_sessions,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            kept = [feed.run() for feed in sources.feeds]
+            if isinstance(directory, LdapDirectory):
+                kept.append(directory.run())
+            running = [tasks.create_task(one) for one in kept]
+            yield Supervisor(
+                plane=plane,
+                log=log,
+                reap=backend.reap,
+                runtime=runtime,
+                spool=audit / "spool",
+                recordings=recordings,
+                worker_command=WORKER,
+                worker_settings=msgspec.json.encode(_worker_settings(config, recordings=recordings, log_level=log_level)),
+                workers=config.ssh.workers or os.cpu_count() or 1,
+                new_id=partial(secrets.token_hex, 4),
+                listen=[str(address) for address in config.ssh.listen],
+                inherited=listeners.inherited(told.listen_fds),
+                limits=_connection_limits(config.ssh),
+                notify_socket=told.notify_socket,
+                version=version("octopus-gateway"),
+            )
+            for task in running:
+                task.cancel()
+
+
+def _resolver(config: Config, sources: building.Sources) -> ClusterResolver:
+    return ClusterResolver(
+        sources.cluster,
+        engine_address=partial(building.engine_address, config.docker),
+        look_ups=[feed.look_up for feed in sources.feeds],
+        agent_container_id=sources.container_id,
+    )
+
+
+def _connection_limits(ssh: Ssh) -> ConnectionLimits:
+    return ConnectionLimits(
+        connections=ssh.max_connections,
+        unauthenticated=ssh.max_unauthenticated,
+        per_address=ssh.max_unauthenticated_per_address,
+    )
+
+
+def _worker_settings(config: Config, *, recordings: Path, log_level: str) -> WorkerSettings:
+    ssh, docker = config.ssh, config.docker
+    return WorkerSettings(
+        host_keys=ssh.host_keys,
+        recordings=str(recordings),
+        trusted_user_ca_keys=ssh.trusted_user_ca_keys,
+        banner_file=ssh.banner_file,
+        login_grace_time=ssh.login_grace_time,
+        idle_timeout=ssh.idle_timeout,
+        drain_timeout=ssh.drain_timeout,
+        proxy_protocol=ssh.proxy_protocol,
+        log_level=log_level,
+        engine_connect=docker.connect_timeout,
+        engine_call=docker.call_timeout,
+        engine_start=docker.start_timeout,
+        engine_exit=docker.exit_timeout,
+        engine_calls=docker.calls,
+    )

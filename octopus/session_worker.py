@@ -1,0 +1,43 @@
+"""A session worker's composition root: ``python -m octopus.session_worker``, started by the supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from octopus import log
+from octopus.control.plane import Plane
+from octopus.engine.backend import DockerBackend
+from octopus.engine.limits import EngineLimits
+from octopus.session.ssh_server import Gateway
+from octopus.session.worker import run_worker
+from octopus.session.worker_settings import WorkerSettings
+
+
+@asynccontextmanager
+async def gateway(settings: WorkerSettings, plane: Plane) -> AsyncIterator[Gateway]:
+    """Yield this worker's gateway into containers."""
+    log.configure(level=settings.log_level)
+    limits = EngineLimits(
+        connect=settings.engine_connect,
+        call=settings.engine_call,
+        start=settings.engine_start,
+        exit=settings.engine_exit,
+        threads=settings.engine_calls,
+    )
+    async with DockerBackend(limits) as backend:
+        yield Gateway(
+            plane=plane,
+            backend=backend,
+            host_keys=Path(settings.host_keys),
+            recordings=Path(settings.recordings),
+            banner_file=settings.banner_file,
+            trusted_user_ca_keys=settings.trusted_user_ca_keys,
+            login_grace_time=settings.login_grace_time,
+            idle_timeout=settings.idle_timeout,
+        )
+
+
+if __name__ == "__main__":
+    run_worker(gateway)
