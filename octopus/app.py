@@ -18,14 +18,17 @@ import msgspec
 from octopus import building
 from octopus.config import Config
 from octopus.config.process import Process, process
+from octopus.config.sections import Ssh
 from octopus.control import listeners
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import ControlPlane
 from octopus.control.live import LiveSessions
+from octopus.control.placing import ConnectionLimits
 from octopus.control.resolver import ClusterResolver
 from octopus.control.supervisor import Supervisor
 from octopus.engine.backend import DockerBackend
 from octopus.identity.ldap import LdapDirectory
+from octopus.session.worker_settings import WorkerSettings
 
 WORKER = (sys.executable, "-I", "-m", "octopus.session_worker")
 """How a session worker is started: isolated from the environment and the current directory."""
