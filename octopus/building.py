@@ -1,4 +1,4 @@
-"""From the configuration to the parts it describes: the directory, the feeds of the cluster, the engines' addresses and limits.
+"""From the configuration to the parts it describes: the directory, the feeds of the cluster, engines, limits.
 
 Nothing here starts anything; ``app`` and ``check`` do, each in its own way.
 """
@@ -29,6 +29,7 @@ from octopus.feeds.marathon import MarathonFeed
 from octopus.feeds.masters import ListedMasters, Masters
 from octopus.feeds.mesos import MesosFeed
 from octopus.feeds.zookeeper import ZooKeeperMasters
+from octopus.identity.authenticator import Authenticator
 from octopus.identity.ldap import LdapDirectory
 from octopus.identity.limits import FailureLimits
 from octopus.identity.users_file import UsersFile
@@ -96,6 +97,11 @@ def failure_limits(limits: Limits) -> FailureLimits:
     return FailureLimits(
         failures_per_login=limits.failures_per_login, failures_per_address=limits.failures_per_address, window=limits.window
     )
+
+
+def authenticator(limits: Limits, people: Directory) -> Authenticator:
+    """Return what authenticates against ``people`` within ``[limits]``."""
+    return Authenticator(people, failure_limits(limits), success_ttl=limits.remember_success, refusal_time=limits.refusal_time)
 
 
 def engine_limits(docker: Docker) -> EngineLimits:

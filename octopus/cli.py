@@ -88,8 +88,9 @@ def serve(
     loaded = _load(config)
     from octopus import app, log
 
-    log.configure(level="debug" if verbose else "info")
-    app.serve(loaded)
+    level = "debug" if verbose else "info"
+    log.configure(level=level)
+    app.serve(loaded, log_level=level)
 
 
 @verbs.command(epilog="Example: octopus check --json | jq '.[] | select(.status == \"fault\")'")
