@@ -12,6 +12,7 @@ OctopusError
 │   └── Directory-, Orchestrator-, Container-, Recording-, Audit-, ControlUnavailable
 ├── BadUpstream 76          a peer broke its own format
 ├── Disconnected            nobody is left to tell
+├── SessionEnded            ended from this side
 └── ConfigError 78
 """
 
@@ -174,6 +175,15 @@ class Disconnected(OctopusError):
     http_status = 499
     level = "info"
     default_notice = "disconnected"
+
+
+class SessionEnded(OctopusError):
+    """The session was ended from this side: idle for too long, or by an operator."""
+
+    exit_status = 129
+    http_status = 410
+    level = "info"
+    default_notice = "this session was ended"
 
 
 class ConfigError(OctopusError):

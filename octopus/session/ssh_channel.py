@@ -1,0 +1,213 @@
+"""One session channel as sessions see it: what is asked for, events in their order, writes that wait, one end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import asyncssh
+from asyncssh.constants import EXTENDED_DATA_STDERR
+
+from octopus.core.errors import Disconnected
+from octopus.core.types import ClientEvent, Input, InputEof, Pty, RequestKind, Resize, SessionRequest, Signal, TermSize
+from octopus.session.ssh_connection import GatewayConnection
+
+CHUNK = 32_768
+"""Bytes written at a time, and at least taken at a time from what was received."""
+SIGNALS = frozenset({"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"})
+"""RFC 4254 6.10."""
+MAX_TERM = 64
+
+Serve = Callable[["ClientChannel"], None]
+
+
+class ClientChannel(asyncssh.SSHServerSession[bytes]):
+    """The client's side of a session. ``serve`` is called once, when the client has asked for a shell, a command or a subsystem.
+
+    Input is taken from the client up to ``max_input`` bytes ahead of its reader, and ``max_events`` other events.
+    """
+
+    def __init__(self, connection: GatewayConnection, serve: Serve, *, max_input: int = 1 << 18, max_events: int = 256) -> None:
+        self.pty: Pty | None = None
+        self.subsystem: str | None = None
+        self.gone = asyncio.Event()
+        self.over = False  # an exit status was sent
+        self._connection = connection
+        self._serve = serve
+        self._command: str | None = None
+        self._max_input = max_input
+        self._max_events = max_events
+        self._events: deque[ClientEvent] = deque()
+        self._buffered = 0
+        self._reading = True
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._chan: asyncssh.SSHServerChannel[bytes] | None = None
+
+    def request(self) -> SessionRequest:
+        """Return what the client asks for, with the terminal's size as it is now."""
+        kind = RequestKind.SHELL if self._command is None else RequestKind.EXEC
+        environment: Mapping[str, str] = self._chan.get_environment() if self._chan else {}
+        return SessionRequest(kind=kind, command=self._command, pty=self.pty, env=dict(environment))
+
+    async def next_event(self) -> ClientEvent:
+        """Return what the client did next. Raise Disconnected when it is gone."""
+        while not self._events:
+            if self.gone.is_set():
+                raise Disconnected("the client is gone")
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._take()
+
+    async def write(self, data: bytes, *, stderr: bool = False) -> None:
+        """Send output; returns when the client has room for more. Raise Disconnected."""
+        datatype = EXTENDED_DATA_STDERR if stderr else None
+        for start in range(0, len(data), CHUNK):
+            await self._drained()
+            try:
+                self._open().write(data[start : start + CHUNK], datatype)
+            except OSError as error:
+                raise Disconnected(f"the channel is closed: {error}") from error
+        await self._drained()
+
+    async def flush(self) -> None:
+        """Wait until the client was sent everything. Raise Disconnected."""
+        self._open().set_write_buffer_limits(high=0, low=0)
+        await self._drained()
+
+    async def say(self, line: str) -> None:
+        """Write one line to the person, on stderr. Raise Disconnected."""
+        text = f"\r\n{line}\r\n" if self.pty else f"{line}\n"
+        await self.write(text.encode(), stderr=True)
+
+    async def exit(self, status: int) -> None:
+        """Send what is left, then the exit status (0 to 255), and close. Raise Disconnected."""
+        await self.flush()
+        channel = self._open()
+        self.over = True
+        channel.write_eof()
+        channel.exit(status)
+
+    def abort(self) -> None:
+        """Close at once, whatever is unsent."""
+        if self._chan and not self.gone.is_set():
+            self._chan.abort()
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        """Keep the channel; asyncssh calls this and what follows."""
+        self._chan = chan
+
+    def pty_requested(self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Mapping[int, int]) -> bool:
+        """Grant a terminal of any size; what cannot be one is put within bounds."""
+        term = term_type if len(term_type) <= MAX_TERM and term_type.isprintable() else ""
+        self.pty = Pty(term=term, size=TermSize.clamped(cols=term_size[0], rows=term_size[1]))
+        return True
+
+    def shell_requested(self) -> bool:
+        """Grant it; what becomes of it the person is told in words and by status."""
+        return True
+
+    def exec_requested(self, command: str) -> bool:
+        """Grant it."""
+        self._command = command
+        return True
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """Grant it, to say in words what is not offered."""
+        self.subsystem = subsystem
+        return True
+
+    def session_started(self) -> None:
+        """Hand over to whoever serves it."""
+        self._serve(self)
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Take input."""
+        self._events.append(Input(data=data))
+        self._buffered += len(data)
+        self._arrived.set()
+        if self._buffered >= self._max_input or len(self._events) >= self._max_events:
+            self._reading = False
+            self._open().pause_reading()
+
+    def eof_received(self) -> bool:
+        """Note the end of input; the other direction stays open."""
+        self._events.append(InputEof())
+        self._arrived.set()
+        return True
+
+    def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
+        """Take a window change; of several in a row the last counts."""
+        if self.pty is None:
+            return
+        if self._events and isinstance(self._events[-1], Resize):
+            self._events.pop()
+        self._put(Resize(size=TermSize.clamped(cols=width, rows=height)))
+
+    def signal_received(self, signal: str) -> None:
+        """Take a signal of the standard's; others are dropped."""
+        if signal in SIGNALS:
+            self._put(Signal(name=signal))
+
+    def break_received(self, msec: int) -> bool:
+        """Take a break as what a terminal makes of it: an interrupt."""
+        self._put(Signal(name="INT"))
+        return True
+
+    def pause_writing(self) -> None:
+        """Note that the channel's buffer is full."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """Note that the channel's buffer has room."""
+        self._room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the client is gone, in whichever way."""
+        self.gone.set()
+        self._arrived.set()
+        self._room.set()
+
+    def _put(self, event: ClientEvent) -> None:
+        # Signals and window changes pass no window: a client could send them for ever.
+        if len(self._events) < 2 * self._max_events:
+            self._events.append(event)
+            self._arrived.set()
+
+    def _take(self) -> ClientEvent:
+        event = self._events.popleft()
+        if isinstance(event, Resize) and self.pty:
+            self.pty = Pty(term=self.pty.term, size=event.size)
+        if isinstance(event, Input):
+            event = self._joined(event)
+            self._buffered -= len(event.data)
+        if not self._reading and self._buffered < self._max_input // 2 and len(self._events) < self._max_events // 2:
+            self._reading = True
+            if self._chan and not self.gone.is_set():
+                self._chan.resume_reading()
+        return event
+
+    def _joined(self, first: Input) -> Input:
+        """Put together what follows without another event between, up to a chunk: fewer and larger writes."""
+        parts = [first.data]
+        size = len(first.data)
+        while size < CHUNK and self._events and isinstance(following := self._events[0], Input):
+            self._events.popleft()
+            parts.append(following.data)
+            size += len(following.data)
+        return Input(data=b"".join(parts))
+
+    async def _drained(self) -> None:
+        """Wait until channel, socket and key exchange take more."""
+        while not (self._room.is_set() and self._connection.writable.is_set()):
+            await self._room.wait()
+            await self._connection.writable.wait()
+        if self.gone.is_set():
+            raise Disconnected("the client is gone")
+
+    def _open(self) -> asyncssh.SSHServerChannel[bytes]:
+        if self._chan is None or self.gone.is_set():
+            raise Disconnected("the channel is closed")
+        return self._chan

@@ -1,0 +1,164 @@
+"""asyncssh's connection with what it leaves open: memory bounded both ways, keys proven before anybody is asked about them.
+
+All that reaches into asyncssh's private parts is here; ``tests/integration/test_ssh_connection.py`` pins each of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncssh
+from asyncssh.channel import SSHServerChannel
+from asyncssh.constants import MSG_CHANNEL_CLOSE
+from asyncssh.packet import SSHPacket, String
+
+from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for
+from octopus.session.ssh_keys import OfferedKey
+
+ProveKey = Callable[[str, OfferedKey], Awaitable[bool]]
+"""Asks, by user name, whether the owner of a key may come in; its signature is verified."""
+
+MAX_INPUT = 1 << 20
+"""Bytes received and not yet taken apart before the socket is left alone."""
+MAX_ENVIRONMENT = 64
+MAX_ENVIRONMENT_BYTES = 32_768
+
+
+class GatewayConnection(asyncssh.SSHServerConnection):
+    """One SSH connection. ``writable`` is set while the client takes what is sent and no key exchange is under way."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: asyncssh.SSHServerConnectionOptions,
+        server: asyncssh.SSHServer,
+        *,
+        max_input: int = MAX_INPUT,
+    ) -> None:
+        super().__init__(loop, options)
+        self._protocol_factory = lambda: server
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.spend_key: Callable[[str], bool] = lambda kind: True
+        self.prove_key: ProveKey = _nobody
+        self._max_input = max_input
+        self._input_paused = False
+        self._socket_full = False
+        # asyncssh sets the signature's algorithm on the key itself: shared, two connections would overwrite each other's.
+        offered = {name.encode() for name in HOST_KEYS}
+        self._server_host_keys = type(self._server_host_keys)(
+            (name, copy.copy(key)) for name, key in self._server_host_keys.items() if name in offered
+        )
+        self._server_host_key_algs = list(self._server_host_keys)
+
+    @property
+    def user_name(self) -> str:
+        """The user name of the request that is being answered."""
+        return self._username
+
+    async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
+        """Answer a probe (no ``msg``) alike for every acceptable key; else verify the signature first, then ask (RFC 4252 7)."""
+        if not self.spend_key("key" if msg else "probe"):
+            return False
+        offered = OfferedKey.read(key_data)
+        if offered is None or not msg:
+            return offered is not None
+        if not offered.signed(String(self._session_id) + msg, signature):
+            return False
+        if not await self.prove_key(username, offered):
+            return False
+        if offered.certificate:
+            # From here on asyncssh itself keeps the certificate's permissions (permit-pty).
+            self._cert_options = offered.certificate.options
+        return True
+
+    def _send_kexinit(self) -> None:
+        self._enc_algs = [name.encode() for name in ciphers_for(self._client_version.decode("ascii", "replace"))]
+        super()._send_kexinit()
+        self._weigh_output()
+
+    def _send_deferred_packets(self) -> None:
+        super()._send_deferred_packets()
+        self._weigh_output()
+
+    def pause_writing(self) -> None:
+        """Note that the socket's buffer is full: a client may grant any window (PuTTY grants 2 GiB) and not read."""
+        self._socket_full = True
+        self._weigh_output()
+
+    def resume_writing(self) -> None:
+        """Note that the socket's buffer has room."""
+        self._socket_full = False
+        self._weigh_output()
+
+    def _weigh_output(self) -> None:
+        # What is sent during a key exchange is collected without limit until the client has answered.
+        if self._socket_full or (self._auth_complete and not self._kex_complete):
+            self.writable.clear()
+        else:
+            self.writable.set()
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        """Take bytes from the socket, and no more while those before wait (for the directory, say)."""
+        super().data_received(data, datatype)
+        self._weigh_input()
+
+    def _finish_recv_packet(self, *args: Any, **kwargs: Any) -> None:
+        super()._finish_recv_packet(*args, **kwargs)
+        self._weigh_input()
+
+    def _weigh_input(self) -> None:
+        full = len(self._inpbuf) > self._max_input
+        if self._transport is None or full == self._input_paused:
+            return
+        self._input_paused = full
+        if full:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def create_server_channel(
+        self, encoding: str | None = "", errors: str = "", window: int = 0, max_pktsize: int = 0
+    ) -> SSHServerChannel[Any]:
+        """Return a channel that carries bytes as they are."""
+        return GatewayChannel(
+            self,
+            self._loop,
+            self._allow_pty,
+            line_editor=False,
+            line_echo=False,
+            line_history=0,
+            max_line_length=0,
+            encoding=None,
+            errors="strict",
+            window=window or self._window,
+            max_pktsize=max_pktsize or self._max_pktsize,
+        )
+
+    def _cleanup(self, exc: Exception | None) -> None:
+        super()._cleanup(exc)
+        self.writable.set()
+
+
+class GatewayChannel(SSHServerChannel[bytes]):
+    """One session channel: a bounded environment, and a client's close that takes effect though its input is not yet read."""
+
+    def _process_env_request(self, packet: SSHPacket) -> bool:
+        size = len(packet.get_full_payload())
+        known = sum(len(name) + len(value) for name, value in self._env.items())
+        if len(self._env) >= MAX_ENVIRONMENT or known + size > MAX_ENVIRONMENT_BYTES:
+            return False
+        return super()._process_env_request(packet)
+
+    def _process_close(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        super()._process_close(pkttype, pktid, packet)
+        self._discard_recv()
+
+    _packet_handlers = {**SSHServerChannel._packet_handlers, MSG_CHANNEL_CLOSE: _process_close}  # noqa: RUF012
+
+
+async def _nobody(_user_name: str, _key: OfferedKey) -> bool:
+    return False

@@ -1,0 +1,186 @@
+"""The gateway's SSH side: one connection after another to its end, their people, and the sessions on them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import asyncssh
+
+from octopus import hostkeys
+from octopus.control.plane import LiveSession, Plane
+from octopus.core.errors import ConfigError
+from octopus.core.ports import ExecBackend
+from octopus.core.types import Connection
+from octopus.session import ssh_algorithms
+from octopus.session.lobby import Lobby
+from octopus.session.recorder import Recordings
+from octopus.session.session import Session
+from octopus.session.ssh_channel import ClientChannel
+from octopus.session.ssh_connection import GatewayConnection
+from octopus.session.ssh_front import Front
+from octopus.session.ssh_keys import Authorities
+from octopus.session.visit import Visit
+
+MAX_BANNER = 65_536
+"""Bytes of the banner file."""
+
+
+def new_id() -> str:
+    """Return 48 random bits as hexadecimal digits."""
+    return secrets.token_hex(6)
+
+
+class Gateway:
+    """Serves SSH connections. Times in seconds; ``idle_timeout`` 0 is none and holds where a rule sets none.
+
+    Raise ConfigError: host keys missing or readable by others, a banner or authorities that cannot be read.
+    ``clock`` gives seconds since 1970; ``new_id`` what is unique among sessions and connections of all workers.
+    """
+
+    def __init__(
+        self,
+        *,
+        plane: Plane,
+        backend: ExecBackend,
+        host_keys: Path,
+        recordings: Path,
+        banner_file: str = "",
+        trusted_user_ca_keys: str = "",
+        login_grace_time: float = 30.0,
+        idle_timeout: float = 0.0,
+        keepalive_interval: float = 30.0,
+        keepalive_count: int = 4,
+        max_channels: int = 64,
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = new_id,
+    ) -> None:
+        self.connections = 0
+        self._plane = plane
+        self._backend = backend
+        self._recordings = Recordings(recordings, clock=clock)
+        self._banner = _banner(banner_file)
+        self._authorities = Authorities(trusted_user_ca_keys)
+        self._idle_timeout = idle_timeout
+        self._max_channels = max_channels
+        self._clock = clock
+        self._new_id = new_id
+        self._sessions: dict[str, Session] = {}
+        self._moved = 0
+        self._options = _options([key.path for key in hostkeys.read(host_keys)], login_grace_time, keepalive_interval, keepalive_count)
+
+    @property
+    def moved(self) -> int:
+        """Bytes that went through commands, both ways, since the start."""
+        return self._moved + sum(session.traffic.inward + session.traffic.outward for session in self._sessions.values())
+
+    def sessions(self) -> tuple[LiveSession, ...]:
+        """Return the sessions that were admitted and whose end is not on the record yet."""
+        return tuple(session.live for session in self._sessions.values() if session.live)
+
+    async def kill(self, session: str, reason: str) -> None:
+        """Have a session end; nothing happens when it is not here (any more)."""
+        if known := self._sessions.get(session):
+            known.end(reason)
+
+    async def serve(self, sock: socket.socket, client: str) -> None:
+        """Serve one accepted connection from ``client`` (``ip:port``) until it and all its sessions are over."""
+        loop = asyncio.get_running_loop()
+        self.connections += 1
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                known = Connection(id=f"c-{self._new_id()}", client=client)
+                front = Front(
+                    self._plane,
+                    known,
+                    self._authorities,
+                    lambda front, channel: _started(tasks, self._visit(front, channel)),
+                    banner=self._banner,
+                    max_channels=self._max_channels,
+                )
+                connection = GatewayConnection(loop, self._options, front)
+                try:
+                    await loop.connect_accepted_socket(lambda: connection, sock)
+                    await connection.wait_closed()
+                finally:
+                    connection.abort()
+        finally:
+            self.connections -= 1
+
+    def close(self) -> None:
+        """Release threads, once no connection is served any more."""
+        self._recordings.close()
+
+    def _visit(self, front: Front, channel: ClientChannel) -> Visit:
+        lobby = Lobby(self._plane, front.identity, channel, clock=self._clock)
+        return Visit(channel, front.login, lobby, partial(self._session, front, channel), self._new_id)
+
+    @contextmanager
+    def _session(self, front: Front, channel: ClientChannel, session: str) -> Iterator[Session]:
+        opened = Session(
+            session,
+            channel,
+            plane=self._plane,
+            backend=self._backend,
+            recordings=self._recordings,
+            identity=front.identity,
+            connection=front.login.connection,
+            clock=self._clock,
+            idle_timeout=self._idle_timeout,
+        )
+        self._sessions[session] = opened
+        try:
+            yield opened
+        finally:
+            self._moved += opened.traffic.inward + opened.traffic.outward
+            del self._sessions[session]
+
+
+def _started(tasks: asyncio.TaskGroup, visit: Visit) -> None:
+    tasks.create_task(visit.serve())
+
+
+def _options(
+    host_keys: list[str], login_grace_time: float, keepalive_interval: float, keepalive_count: int
+) -> asyncssh.SSHServerConnectionOptions:
+    """Return the options of every connection: nothing from configuration files, nothing offered that is not needed."""
+    return asyncssh.SSHServerConnectionOptions(
+        config=None,
+        server_host_keys=sorted(host_keys, key=_preference),
+        server_version="octopus",
+        kex_algs=list(ssh_algorithms.KEY_EXCHANGES),
+        encryption_algs=list(ssh_algorithms.CIPHERS),
+        mac_algs=list(ssh_algorithms.MACS),
+        compression_algs=list(ssh_algorithms.COMPRESSIONS),
+        signature_algs=list(ssh_algorithms.SIGNATURES),
+        gss_host=None,
+        host_based_auth=False,
+        x509_trusted_certs=None,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        line_editor=False,
+        encoding=None,
+        login_timeout=login_grace_time,
+        keepalive_interval=keepalive_interval,
+        keepalive_count_max=keepalive_count,
+    )
+
+
+def _preference(path: str) -> int:
+    return next((at for at, kind in enumerate(("ed25519", "ecdsa", "rsa")) if kind in Path(path).name), 9)
+
+
+def _banner(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        with Path(file).open("rb") as source:
+            return source.read(MAX_BANNER).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{file}: the banner cannot be read: {error}"]) from error

@@ -1,0 +1,87 @@
+"""A control plane in memory for tests of the data plane: people, tasks by the name that is typed, and an audit trail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+from octopus.control.plane import Admission, Attached, AuthAttempt, Candidate, Command, LiveSession
+from octopus.core.errors import AuthenticationFailed, NoSuchTarget, OctopusError, Unavailable
+from octopus.core.types import Allow, AuditEvent, Connection, ExecSpec, Identity, Obligations, SessionRequest, Target
+
+
+class FakePlane:
+    """A Plane of people (``passwords`` by login, ``keys``: fingerprint to login) and of tasks by user name; ``events`` is its trail.
+
+    ``refusals`` are raised by ``admit``, by name; ``failing`` by ``record``, by event.
+    """
+
+    def __init__(self, tasks: Mapping[str, Target], *, passwords: Mapping[str, str], keys: Mapping[str, str] | None = None) -> None:
+        self.passwords = dict(passwords)
+        self.keys = dict(keys or {})
+        self.outage: Unavailable | None = None
+        self.tasks = dict(tasks)
+        self.attempts: list[AuthAttempt] = []
+        self.requests: list[SessionRequest] = []
+        self.events: list[AuditEvent] = []
+        self.refusals: dict[str, OctopusError] = {}
+        self.failing: dict[str, OctopusError] = {}
+        self.obligations = Obligations()
+        self.successor = ""
+        self.recorded = asyncio.Condition()
+
+    async def authenticate(self, attempt: AuthAttempt) -> Identity:
+        """See ``Plane``."""
+        self.attempts.append(attempt)
+        if self.outage:
+            raise self.outage
+        login = attempt.login
+        match attempt.method:
+            case "publickey":
+                login = self.keys.get(attempt.fingerprint, "")
+                proven = bool(login) and attempt.login in ("", login)
+            case "certificate":
+                login = login or attempt.principals[0]
+                proven = login in attempt.principals and login in self.passwords
+            case _:
+                proven = bool(attempt.password) and self.passwords.get(login) == attempt.password
+        if not proven:
+            raise AuthenticationFailed("nobody")
+        return Identity(login=login, method=attempt.method)
+
+    async def admit(self, session: str, identity: Identity, connection: Connection, name: str, request: SessionRequest) -> Admission:
+        """See ``Plane``."""
+        self.requests.append(request)
+        if name in self.refusals:
+            raise self.refusals[name]
+        if name not in self.tasks:
+            raise NoSuchTarget(name, notice=f"no running task matches '{name}'")
+        spec = ExecSpec(command=request.command, pty=request.pty, env=request.env, user="", token=f"token-{session}")
+        return Admission(session=session, target=self.tasks[name], allow=Allow(spec=spec, rule="policy[0]", obligations=self.obligations))
+
+    async def candidates(self, identity: Identity, name: str = "", limit: int = 1000) -> tuple[Candidate, ...]:
+        """See ``Plane``."""
+        found = [one for one in {task.task: task for task in self.tasks.values()}.values() if name in one.task or name in one.app]
+        return tuple(Candidate(app=one.app, task=one.task, agent=one.agent) for one in found[:limit])
+
+    async def replacement(self, identity: Identity, target: Target) -> str:
+        """See ``Plane``."""
+        return self.successor
+
+    async def record(self, event: AuditEvent) -> None:
+        """See ``Plane``."""
+        if event.event in self.failing:
+            raise self.failing[event.event]
+        async with self.recorded:
+            self.events.append(event)
+            self.recorded.notify_all()
+
+    async def ended(self, count: int = 1) -> list[AuditEvent]:
+        """Wait until ``count`` sessions have their terminal event, and return those."""
+        async with self.recorded:
+            await self.recorded.wait_for(lambda: sum(event.is_terminal for event in self.events) >= count)
+        return [event for event in self.events if event.is_terminal]
+
+    async def attach(self, worker: str, pid: int, sessions: tuple[LiveSession, ...]) -> AsyncIterator[Command]:
+        """See ``Plane``; no command ever comes."""
+        yield Attached()
