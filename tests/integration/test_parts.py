@@ -80,7 +80,7 @@ async def test_ssh_runs_on_a_terminal(sshd: Sshd, tmp_path: Path) -> None:
         terminal.send(b"PS1='re''ady> '; stty size\n")
         await terminal.expect(rb"31 91\r\n")
         terminal.resize(TermSize(cols=92, rows=32))
-        terminal.send(b"echo run''ning; cat\n")
+        terminal.send(b"sh -c 'echo run\"\"ning; exec cat'\n")
         await terminal.expect(rb"running\r\n")
         terminal.send(b"\x03")
         await terminal.expect(rb"ready> ")
