@@ -78,6 +78,8 @@ class DemoCluster:
         self._servers: dict[str, contextlib.AsyncExitStack] = {}
         self._background = Background()
         self._held: set[str] = set()
+        self._changed = asyncio.Event()
+        self.mesos.on_update.append(lambda _: self._changed.set())
 
     # life
 
@@ -262,12 +264,15 @@ class DemoCluster:
         return [task for instance in self.marathon.apps[app_id].running.values() for task in instance.tasks]
 
     async def running(self, app_id: str, count: int) -> list[Task]:
-        """Wait until exactly ``count`` tasks of the app run, and return them."""
-        while True:
-            tasks = [task for task in self.tasks(app_id) if task.state == "TASK_RUNNING"]
-            if len(tasks) == count == len(self.tasks(app_id)):
-                return tasks
-            await asyncio.sleep(0.01)
+        """Wait until the app has exactly ``count`` tasks and they run, and return them."""
+        await self.until(lambda: [task.state for task in self.tasks(app_id)] == ["TASK_RUNNING"] * count)
+        return self.tasks(app_id)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on tasks holds; it is looked at after every change of a task's state."""
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     def hold(self, app_id: str) -> None:
         """Let new tasks of the app stay in TASK_STAGING."""

@@ -76,12 +76,13 @@ def app_of(app: App, marathon: Marathon, embed: frozenset[str]) -> dict[str, Any
     tasks = [task for each in app.running.values() for task in each.tasks]
     shown["tasksStaged"] = sum(task.state in ("TASK_STAGING", "TASK_STARTING") for task in tasks)
     shown["tasksRunning"] = sum(task.state == "TASK_RUNNING" for task in tasks)
-    shown |= {"tasksHealthy": 0, "tasksUnhealthy": 0}
+    shown |= {"tasksHealthy": shown["tasksRunning"] if app.definition["healthChecks"] else 0, "tasksUnhealthy": 0}
     shown["deployments"] = [{"id": each} for each in marathon.locks(app.id)]
     if "tasks" in embed:
         shown["tasks"] = tasks_of(app, marathon)
     if "lastTaskFailure" in embed and app.last_failure:
-        shown["lastTaskFailure"] = app.last_failure
+        late = () if marathon.version.since(0, 11) else ("slaveId",)
+        shown["lastTaskFailure"] = {key: value for key, value in app.last_failure.items() if key not in late}
     return shown
 
 
@@ -105,9 +106,22 @@ def _task(task: Task, instance: Instance, app: App, marathon: Marathon, service_
         shown["state"] = task.state
     if version.since(1, 9):
         shown["role"] = task.role
+    if app.definition["healthChecks"] and instance.started_at is not None:
+        shown["healthCheckResults"] = [_healthy(task, instance, marathon)]
     if service_ports:
-        shown["servicePorts"] = [each.get("servicePort", 0) for each in app_model.mappings_of(app.definition)]
+        mapped = [each.get("servicePort", 0) for each in app_model.mappings_of(app.definition)]
+        shown["servicePorts"] = mapped or app.definition.get("ports", [])
     return shown
+
+
+def _healthy(task: Task, instance: Instance, marathon: Marathon) -> dict[str, Any]:
+    """Return the result of a health check: whatever runs here is healthy."""
+    started = stamp(instance.started_at or 0.0)
+    shown: dict[str, Any] = {"alive": True, "consecutiveFailures": 0, "firstSuccess": started, "lastFailure": None}
+    shown["lastSuccess"] = stamp(marathon.mesos.clock())
+    if not marathon.version.since(1, 4):
+        return {**shown, "taskId": task.id}
+    return {**shown, "lastFailureCause": None, "instanceId": instance.id}
 
 
 def deployment_of(deployment: Deployment, marathon: Marathon) -> dict[str, Any]:
@@ -180,14 +194,16 @@ def _pod_instance(instance: Instance, app: App) -> dict[str, Any]:
     shown |= {"conditions": [], "agentHostname": instance.hostname, "agentId": instance.agent_id}
     shown["resources"] = {"cpus": need.cpus, "mem": need.mem, "disk": need.disk, "gpus": need.gpus}
     shown["networks"] = [{"addresses": [task.ip for task in instance.tasks[:1]]}]
-    shown["containers"] = [_pod_container(task, since) for task in instance.tasks]
+    specs = {each["name"]: each for each in app.definition["containers"]}
+    shown["containers"] = [_pod_container(task, specs[task.name], since) for task in instance.tasks]
     shown |= {"specReference": f"/v2/pods{app.id}::versions/{instance.version}", "lastUpdated": since, "lastChanged": since}
     return shown
 
 
-def _pod_container(task: Task, since: str) -> dict[str, Any]:
+def _pod_container(task: Task, spec: dict[str, Any], since: str) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": task.name, "status": task.state, "statusSince": since, "conditions": [], "containerId": task.id}
-    shown["endpoints"] = [{"name": f"port{index}", "allocatedHostPort": port} for index, port in enumerate(task.ports)]
+    names = [each.get("name", "") for each in spec.get("endpoints") or []]
+    shown["endpoints"] = [{"name": name, "allocatedHostPort": port} for name, port in zip(names, task.ports, strict=False)]
     need = task.resources
     shown["resources"] = {"cpus": need.cpus, "mem": need.mem, "disk": need.disk, "gpus": need.gpus}
     return {**shown, "lastUpdated": since, "lastChanged": since}

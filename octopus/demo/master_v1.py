@@ -124,7 +124,7 @@ def _uuid_bytes(text: str) -> str:
     return base64.b64encode(bytes.fromhex(text.replace("-", ""))).decode("ascii")
 
 
-def task_v1(task: Task, version: Version, *, data: bool = False) -> dict[str, Any]:
+def task_v1(task: Task, version: Version) -> dict[str, Any]:
     """Return a Task message."""
     shown: dict[str, Any] = {"name": task.name, "task_id": {"value": task.id}, "framework_id": {"value": task.framework_id}}
     if task.executor:
@@ -132,9 +132,9 @@ def task_v1(task: Task, version: Version, *, data: bool = False) -> dict[str, An
     shown |= {"agent_id": {"value": task.agent_id}, "state": task.state}
     shown["resources"] = task.resources.v1(allocation_info={"role": task.role})
     if task.statuses:
-        shown["statuses"] = [status_v1(task, status, version, data=data) for status in task.statuses]
+        shown["statuses"] = [status_v1(task, status, version, data=task.readded) for status in task.statuses]
     acknowledged = [status for status in task.statuses if status.uuid]
-    if acknowledged and not data and task.state != "TASK_LOST":
+    if acknowledged and not task.readded:
         shown |= {"status_update_state": acknowledged[-1].state, "status_update_uuid": _uuid_bytes(acknowledged[-1].uuid)}
     if task.labels:
         shown["labels"] = {"labels": parts_v0.labels_list(task.labels)}

@@ -123,6 +123,7 @@ class Mesos:
             framework = self.registry.frameworks[task.framework_id]
             framework.unreachable.pop(task.id, None)
             framework.tasks[task.id] = task
+            task.readded = True
             if not task.live:
                 task.state, task.encoded = task.statuses[-2].state, None
                 task.statuses.pop()
@@ -132,7 +133,7 @@ class Mesos:
         self._agents_changed()
 
     def _task_added(self, task: Task) -> object:
-        return {"task": master_v1.task_v1(task, self.version, data=True)}
+        return {"task": master_v1.task_v1(task, self.version)}
 
     def remove_agent(self, agent: Agent) -> None:
         """Let an agent unregister: its tasks are lost, then it is gone."""
@@ -172,8 +173,10 @@ class Mesos:
         """Accept a task: it is TASK_STAGING, without a status."""
         self.registry.frameworks[task.framework_id].tasks[task.id] = task
         self.registry.agents[task.agent_id].tasks[task.id] = task
+        if task.executor and not task.executor.first_task:
+            task.executor.first_task = task.id
         self._count("staged")
-        self._publish("TASK_ADDED", lambda: {"task": master_v1.task_v1(task, self.version)})
+        self._publish("TASK_ADDED", functools.partial(self._task_added, task))
 
     def update(self, task: Task, state: str, *, message: str = "", reason: str = "", from_master: bool = False) -> None:
         """Append a status, move the task to where its state belongs, and tell everybody."""

@@ -29,20 +29,23 @@ class Status:
 
 @dataclass(slots=True)
 class Executor:
-    """A pod's executor: a container of its own around those of its tasks."""
+    """A pod's executor: a container of its own around those of its tasks; ``first_task`` starts before its network is known."""
 
     id: str
     framework_id: str
     agent_id: str
     container_id: str
     resources: Resources
+    first_task: str = ""
 
 
 @dataclass(slots=True)
 class Task:
     """A task; ``container`` is its ContainerInfo as JSON (None: a plain command), ``executor`` is set for pods only.
 
-    ``image``, ``command`` and ``env`` are what its container is started with; ``encoded`` is the v0 JSON while it is valid.
+    ``image``, ``command`` and ``env`` are what its container is started with; ``readded`` says that the master has it from its
+    agent, which came back, with ``data`` in its statuses and no word on which of them are acknowledged; ``encoded`` is
+    the v0 JSON while it is valid.
     """
 
     id: str
@@ -62,6 +65,7 @@ class Task:
     image: str = ""
     command: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    readded: bool = False
     encoded: bytes | None = None
 
     @property

@@ -49,7 +49,7 @@ def container_status(task: Task, status: Status, version: Version) -> dict[str, 
         shown["container_id"] = {"value": task.container_id}
         if task.executor:
             shown["container_id"]["parent"] = {"value": task.executor.container_id}
-    if not (task.executor and status.state == "TASK_STARTING"):
+    if not (task.executor and task.executor.first_task == task.id and status.state == "TASK_STARTING"):
         shown["network_infos"] = _network_infos(task, version)
     return shown
 
