@@ -30,10 +30,18 @@ USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9._
 """``user`` or ``user:group`` in a container, or nothing."""
 
 
+class _People(Value, frozen=True, kw_only=True):
+    """Logins and groups in the form in which they compare."""
+
+    logins: frozenset[str]
+    groups: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One ``[[policy]]``: people (in one of ``groups``, or one of ``users``; compared exactly) at ``apps`` may do what is in ``allow``.
+    """One ``[[policy]]``: people (in one of ``groups``, or one of ``users``) at ``apps`` may do what is in ``allow``.
 
+    Case does not count in names of people and groups, as it does not to directories: a rule that denies must not be missed for it.
     An empty ``allow`` is a rule that denies. ``run_as`` is ``user[:group]`` in the container, "" the image's; ``idle_timeout``
     in seconds, 0 is off, as is a ``max_sessions`` of 0. Raise ValueError for a rule that could match nobody or nothing.
     """
@@ -47,10 +55,11 @@ class Rule:
     idle_timeout: float = 0.0
     max_sessions: int = 0
     keep_background: bool = False
+    _people: _People = field(init=False, repr=False, compare=False)
     _globs: tuple[Glob, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Read the globs once; refuse a rule without people or apps."""
+        """Fold the names and read the globs once; refuse a rule without people or apps."""
         if not (self.groups or self.users) or not all(self.groups | self.users):
             raise ValueError("a rule names its people: groups or users")
         if not self.apps:
@@ -59,12 +68,12 @@ class Rule:
             raise ValueError("run_as is a user or user:group")
         if not self.idle_timeout >= 0 or self.max_sessions < 0:
             raise ValueError("idle_timeout and max_sessions are 0 or more")
+        object.__setattr__(self, "_people", _People(logins=_folded(self.users), groups=_folded(self.groups)))
         object.__setattr__(self, "_globs", tuple(Glob(app) for app in self.apps))
 
-    def matches(self, identity: Identity, app: str) -> bool:
-        """Tell whether this rule speaks of that person at that app."""
-        its_person = identity.login in self.users or not self.groups.isdisjoint(identity.groups)
-        return its_person and self.covers(app)
+    def speaks_of(self, person: _People) -> bool:
+        """Tell whether this rule speaks of somebody, given by their one login and their groups, folded."""
+        return not (self._people.logins.isdisjoint(person.logins) and self._people.groups.isdisjoint(person.groups))
 
     def covers(self, app: str) -> bool:
         """Tell whether this rule speaks of that app."""
@@ -116,10 +125,11 @@ class Policy:
         return bool(self._grant_for(identity, app, labels).allow)
 
     def _grant_for(self, identity: Identity, app: str, labels: Mapping[str, str]) -> _Grant:
+        person = _People(logins=_folded([identity.login]), groups=_folded(identity.groups))
         for rule, grant in self._rules:
-            if rule.matches(identity, app):
+            if rule.speaks_of(person) and rule.covers(app):
                 return grant
-        if self._labels and app and not identity.groups.isdisjoint(_label_groups(labels)):
+        if self._labels and app and not person.groups.isdisjoint(_label_groups(labels)):
             return _LABEL
         return _NOTHING
 
@@ -143,7 +153,11 @@ def _is_plain(value: str) -> bool:
 
 
 def _label_groups(labels: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(group.strip() for group in labels.get(ALLOW_GROUPS_LABEL, "").split(",")) - {""}
+    return _folded(group.strip() for group in labels.get(ALLOW_GROUPS_LABEL, "").split(",")) - {""}
+
+
+def _folded(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name.casefold() for name in names)
 
 
 def _grant(place: int, rule: Rule) -> _Grant:

@@ -82,13 +82,21 @@ def test_a_rule_without_capabilities_hides_the_app() -> None:
     assert not policy.may_see(ALICE, labelled.app, labelled.labels)
 
 
-def test_people_are_named_by_group_or_login_exactly() -> None:
-    """Either suffices; case and prefixes count."""
-    bob = Identity(login="bob", groups=frozenset({"DEV", "devs"}), method="password")
+def test_people_are_named_by_group_or_login() -> None:
+    """Either suffices; a part of a name is not the name."""
+    bob = Identity(login="bob", groups=frozenset({"devs", "de"}), method="password")
     assert isinstance(Policy([a_rule()]).decide(bob, a_target(), SHELL, "t"), Deny)
     by_login = a_rule(groups=frozenset(), users=frozenset({"bob"}))
     assert isinstance(Policy([by_login]).decide(bob, a_target(), SHELL, "t"), Allow)
     assert isinstance(Policy([by_login]).decide(ALICE, a_target(), SHELL, "t"), Deny)
+
+
+def test_case_does_not_hide_a_person_from_a_rule() -> None:
+    """A rule that denies Contractors is not passed by because the directory writes contractors."""
+    mallory = Identity(login="Mallory", groups=frozenset({"contractors", "dev"}), method="password")
+    for denied in (a_rule(groups=frozenset({"Contractors"}), allow=frozenset()), a_rule(users=frozenset({"mallory"}), allow=frozenset())):
+        assert Policy([denied, a_rule()]).decide(mallory, a_target(), SHELL, "t") == Deny(rule="policy[0]")
+    assert Policy([], labels=True).may_see(mallory, "/a", {ALLOW_GROUPS_LABEL: "DEV"})
 
 
 @pytest.mark.parametrize("labels", [True, False])
