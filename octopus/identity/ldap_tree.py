@@ -56,7 +56,10 @@ class Tree:
         self.group_base = group_base
         self._user_filter = user_filter
         self._group_filter = NESTED_GROUPS_FILTER if nested_groups else group_filter
-        self._group_base_rdns = _folded(group_base) if group_base else ()
+        try:
+            self._group_base_rdns = _folded(group_base) if group_base else ()
+        except ValueError as error:
+            raise ValueError(f"group_base is {error}: {printable(group_base)}") from error
         self._key_attributes = tuple(name for name in (ssh_key_attribute, _AD_KEYS) if name)
         self._max_groups = max_groups
         self._max_people = max_people

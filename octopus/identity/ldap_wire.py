@@ -138,7 +138,10 @@ class LdapSession:
         self._bounds.next_answer()
         time_limit = max(1, int(self._bounds.remaining()))
         self._connection.search(base, query, attributes=list(attributes), time_limit=time_limit, **options)
-        return self._connection.result
+        result = self._connection.result
+        if result["type"] != "searchResDone":
+            raise ValueError("the answer is no search result")
+        return result
 
     def _entries(self) -> tuple[Entry, ...]:
         found = self._connection.response or ()
@@ -163,7 +166,7 @@ class LdapServer:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("ldap", "ldaps") or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
-            raise ValueError(f"not a URL of an LDAP server (ldap://host[:port] or ldaps://host[:port]): {printable(url)}")
+            raise ValueError(f"not ldap://host[:port] or ldaps://host[:port]: {printable(url.rpartition('@')[2])}")
         if bool(bind_dn) != bool(bind_password):
             raise ValueError("bind_dn and bind_password go together")
         self.url = f"{parts.scheme}://{parts.netloc}"
@@ -254,7 +257,7 @@ class LdapServer:
         result = connection.result
         bind = f"{self.url}: bind as {printable(connection.user or 'nobody')}"
         if result["type"] != "bindResponse":
-            raise DirectoryUnavailable(f"{bind}: the answer is no bind response")
+            raise ValueError("the answer is no bind response")
         if result["result"] in _REFUSALS:
             raise AuthenticationFailed(f"{bind}: {_describe(result)}")
         if not bound:

@@ -59,18 +59,6 @@ async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         pass
 
 
-def says(*parts: bytes) -> Handler:
-    """Answer each thing that comes with the next part, then hang up."""
-
-    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for part in parts:
-            await reader.read(4096)
-            writer.write(part)
-            await writer.drain()
-
-    return handler
-
-
 def goes_on(head: bytes, piece: bytes) -> Handler:
     """Answer with ``head`` and then ``piece`` after ``piece`` for as long as anybody listens."""
 
