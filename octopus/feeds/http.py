@@ -93,7 +93,7 @@ class Http:
             if read_timeout is not None:
                 request.extensions["timeout"] = {**request.extensions["timeout"], "read": read_timeout}
             response = await self._client.send(request, stream=True, auth=self._auth if trusted else None)
-        except Exception as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             raise _translated(error, url) from error
         try:
             yield Answer(url, response.status_code, response.headers, response)
