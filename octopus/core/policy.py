@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from octopus.core.globs import Glob
 from octopus.core.types import Allow, Deny, ExecSpec, Identity, Obligations, RequestKind, SessionRequest, Target, Value
@@ -17,6 +18,9 @@ ALLOW_GROUPS_LABEL = "OCTOPUS_ALLOW_GROUPS"
 LABEL_CAPABILITIES = frozenset(set(RequestKind) - {RequestKind.FORWARD})
 """What the label grants. Reaching into the agent's network stays with the rules."""
 LABEL_RULE = "label"
+
+MAX_PEOPLE = 1024
+"""People whose rules are remembered."""
 
 DEFAULT_LANG = "C.UTF-8"
 DEFAULT_TERM = "xterm"
@@ -104,6 +108,8 @@ class Policy:
     def __init__(self, rules: Iterable[Rule], *, labels: bool = False) -> None:
         self._rules = tuple((rule, _grant(place, rule)) for place, rule in enumerate(rules))
         self._labels = labels
+        # A picker asks of one person about thousands of apps.
+        self._rules_of = lru_cache(MAX_PEOPLE)(self._find_rules_of)
 
     def decide(self, identity: Identity, target: Target, request: SessionRequest, token: str) -> Allow | Deny:
         """Return what may be started, or the no; the only maker of an ExecSpec. ``token`` marks the session's processes."""
@@ -125,13 +131,16 @@ class Policy:
         return bool(self._grant_for(identity, app, labels).allow)
 
     def _grant_for(self, identity: Identity, app: str, labels: Mapping[str, str]) -> _Grant:
-        person = _People(logins=_folded([identity.login]), groups=_folded(identity.groups))
-        for rule, grant in self._rules:
-            if rule.speaks_of(person) and rule.covers(app):
+        for rule, grant in self._rules_of(identity):
+            if rule.covers(app):
                 return grant
-        if self._labels and app and not person.groups.isdisjoint(_label_groups(labels)):
+        if self._labels and app and not _folded(identity.groups).isdisjoint(_label_groups(labels)):
             return _LABEL
         return _NOTHING
+
+    def _find_rules_of(self, identity: Identity) -> tuple[tuple[Rule, _Grant], ...]:
+        person = _People(logins=_folded([identity.login]), groups=_folded(identity.groups))
+        return tuple((rule, grant) for rule, grant in self._rules if rule.speaks_of(person))
 
 
 def environment(request: SessionRequest) -> dict[str, str]:
