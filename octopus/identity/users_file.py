@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import stat
 import time
@@ -26,10 +27,11 @@ MAX_FILE = 16 * 1024 * 1024
 
 
 class _Contents(Value, frozen=True, kw_only=True):
-    """What was read, and the state of the file when it was."""
+    """What was read, and the state of the file when it was. ``owners`` are the users of each key, expired ones too."""
 
     stamp: tuple[int, ...]
     users: dict[str, User]
+    owners: dict[str, tuple[User, ...]]
     dummy: PasswordHash
 
 
@@ -73,8 +75,8 @@ class UsersFile:
         if not is_fingerprint(fingerprint):
             return ()
         now = self._clock()
-        users = self._current().users.values()
-        return tuple(sorted(user.login for user in users if fingerprint in read_lines(user.keys, now).fingerprints))
+        owners = self._current().owners.get(fingerprint, ())
+        return tuple(sorted(user.login for user in owners if fingerprint in read_lines(user.keys, now).fingerprints))
 
     async def probe(self) -> list[str]:
         """Return one line for each fault of the file as it is now, [] when there is none."""
@@ -135,7 +137,7 @@ def _read(path: Path) -> _Contents:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
     except ConfigError as error:
         raise ConfigError([f"{path}: {fault}" for fault in error.faults]) from error
-    return _Contents(stamp=stamp, users=users, dummy=_dummy(users))
+    return _Contents(stamp=stamp, users=users, owners=_owners(users), dummy=_dummy(users))
 
 
 def _read_bytes(path: Path) -> tuple[bytes, tuple[int, ...]]:
@@ -155,6 +157,15 @@ def _read_bytes(path: Path) -> tuple[bytes, tuple[int, ...]]:
 def _open_at_once(path: str, flags: int) -> int:
     """Open without waiting, should the path be a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _owners(users: dict[str, User]) -> dict[str, tuple[User, ...]]:
+    """Return who has which key, as if none had expired yet."""
+    owners: dict[str, tuple[User, ...]] = {}
+    for user in users.values():
+        for fingerprint in read_lines(user.keys, -math.inf).fingerprints:
+            owners[fingerprint] = (*owners.get(fingerprint, ()), user)
+    return owners
 
 
 def _dummy(users: dict[str, User]) -> PasswordHash:
