@@ -11,7 +11,7 @@ import msgspec
 
 from octopus.core.types import TERMINAL_EVENTS, AuditEvent, Value
 
-MAX_KEYS = 200_000
+MAX_KEYS = 50_000
 """Keys remembered against writing an event twice: retries come within minutes, not days."""
 
 _OWN_FIELDS = frozenset({"seq", "time", "event", "session", "login", "client", "target", "key", "prev", "hash"})

@@ -79,7 +79,7 @@ class FileAuditLog:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+        await self._stack.aclose()
 
     async def append(self, event: AuditEvent) -> None:
         """Return once the event is durable, or was so already by its key. Raise AuditUnavailable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Callable
@@ -29,6 +30,8 @@ class LiveSessions:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._sessions: dict[str, LiveSession] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -37,7 +40,9 @@ class LiveSessions:
         """Read what the supervisor before left: open sessions onto the table; return the others, of which something may be left."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = [session for path in self._directory.glob("*.json") if (session := _read(path))]
-        self._sessions = {one.session: one for one in found if is_open(one.session)}
+        for one in found:
+            if is_open(one.session):
+                self._put(one)
         return tuple(one for one in found if not is_open(one.session))
 
     def all(self) -> tuple[LiveSession, ...]:
@@ -47,6 +52,10 @@ class LiveSessions:
     def get(self, session: str) -> LiveSession | None:
         """Return one session, None when it is not live."""
         return self._sessions.get(session)
+
+    async def empty(self) -> None:
+        """Wait until nobody is in."""
+        await self._empty.wait()
 
     def count(self, login: str, rule: str) -> int:
         """Return how many sessions the person has under the rule."""
@@ -62,7 +71,7 @@ class LiveSessions:
             new.rename(path)
         except OSError as error:
             raise ControlUnavailable(f"cannot keep {path}: {error}", notice="the session cannot be kept track of") from error
-        self._sessions[session.session] = session
+        self._put(session)
 
     def note(self, event: AuditEvent) -> None:
         """Learn from ``session.started`` which container was entered."""
@@ -73,18 +82,25 @@ class LiveSessions:
 
     def remove(self, session: str) -> None:
         """Take a session off the table: its end is on the audit trail and its worker left nothing of it."""
-        if self._sessions.pop(session, None):
+        if self.lose(session):
             self.forget(session)
 
     def lose(self, session: str) -> LiveSession | None:
         """Take a session off the table whose worker is dead; its file stays until ``forget``, when nothing of it is left."""
-        return self._sessions.pop(session, None)
+        known = self._sessions.pop(session, None)
+        if not self._sessions:
+            self._empty.set()
+        return known
 
     def forget(self, session: str) -> None:
         """Remove the file of a session that is off the table."""
         if session in self._sessions:
             return
         self._path(session).unlink(missing_ok=True)
+
+    def _put(self, session: LiveSession) -> None:
+        self._sessions[session.session] = session
+        self._empty.clear()
 
     def _path(self, session: str) -> Path:
         if not _SESSION.fullmatch(session):

@@ -113,6 +113,8 @@ class LostWorkers:
             return
         except OctopusError as error:
             _log.info("the container of a lost session is gone", session=session.session, error=str(error))
+        except Exception:  # A bug here must not take the gateway down, and again at each start.
+            _log.exception("bug while cleaning up after a lost session", session=session.session)
         else:
             _log.info("cleaned up after a lost session", session=session.session, done=done)
         self._live.forget(session.session)

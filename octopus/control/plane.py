@@ -181,6 +181,10 @@ class Closed(Value, frozen=True, kw_only=True, tag="closed"):
     number: int
 
 
+class Draining(Value, frozen=True, kw_only=True, tag="draining"):
+    """The worker takes no more connections: it is to be replaced. It lives on until its last one is over."""
+
+
 class Load(Value, frozen=True, kw_only=True, tag="load"):
     """How much the worker moves: bytes per second, both ways, over its last interval."""
 
@@ -188,4 +192,4 @@ class Load(Value, frozen=True, kw_only=True, tag="load"):
 
 
 ToWorker = Start | Serve
-FromWorker = Authenticated | Closed | Load
+FromWorker = Authenticated | Closed | Draining | Load

@@ -21,12 +21,15 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from octopus.control.plane import AdmitCall, AttachCall, AuthAttempt, CandidatesCall, Command, Plane, ReplacementCall
-from octopus.core.errors import InvalidRequest, OctopusError
+from octopus.core.errors import ControlUnavailable, InvalidRequest, OctopusError
 from octopus.core.failures import describe
 from octopus.core.types import AuditEvent, Value
 
 MAX_BODY = 16 << 20
 """Bytes of one call: a worker that attaches tells all its sessions at once."""
+
+CALL_TIMEOUT = 50.0
+"""Seconds an answer may take: a little less than a worker waits, so that it learns why."""
 
 Call = TypeVar("Call", bound=Value)
 
@@ -106,7 +109,10 @@ def plane_app(plane: Plane) -> Starlette:
 def _answering(kind: type[Call], answer: Callable[[Call], Awaitable[object]]) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            result = await answer(await _read(request, kind))
+            async with asyncio.timeout(CALL_TIMEOUT):
+                result = await answer(await _read(request, kind))
+        except TimeoutError:
+            return _failed(request.url.path, ControlUnavailable(f"no answer within {CALL_TIMEOUT:g} s"))
         except Exception as error:
             return _failed(request.url.path, error)
         return Response(msgspec.json.encode(result), media_type="application/json")

@@ -125,6 +125,12 @@ class Supervisor:
 
         The lock on the audit trail comes first: until the supervisor before this one is gone, nothing here happens.
         """
+        try:
+            await self._run()
+        except ExceptionGroup as group:
+            raise _single(group) from group.__cause__
+
+    async def _run(self) -> None:
         self._runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._log, asyncio.TaskGroup() as tasks:
             services = [*self._lost.recover(tasks), tasks.create_task(self._plane.endings.run())]
@@ -189,7 +195,11 @@ class Supervisor:
     async def _end_all(self, pool: asyncio.Task[None]) -> None:
         self._plane.attachments.send_all(StopWorker(reason=END_REASON))
         self._pool.stop()
-        await asyncio.wait([pool], timeout=self._stop_timeout)
+        # Workers of supervisors before this one are not in the pool, but their sessions are on the table.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._stop_timeout):
+                await asyncio.wait([pool])
+                await self._plane.live.empty()
         if not pool.done():
             _log.warning("workers did not end in time", workers=self.worker_pids())
             self._pool.kill()
@@ -207,3 +217,10 @@ class Supervisor:
 
     def _event(self, name: str, **data: object) -> AuditEvent:
         return AuditEvent(event=name, key=f"{name}/{self._new_id()}", data={"version": self._version, "pid": os.getpid(), **data})
+
+
+def _single(error: Exception) -> Exception:
+    """Return what one failure left of the groups it went through; several stay a group."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,4 +1,4 @@
-"""The session workers: as many as asked for, more while bulk data fills them, each replaced when it dies."""
+"""The session workers: as many as asked for, more while bulk data fills them, each replaced when it dies or drains."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class WorkerPool:
 
     def give(self, number: int, client: str, connection: socket.socket) -> bool:
         """Hand a connection to the worker that suits; False when none takes it."""
-        takers = {worker: process for worker, process in self._workers.items() if not process.draining}
+        takers = {worker: process for worker, process in self._workers.items() if not process.leaving.is_set()}
         room = self._max_workers if takers and not self._stopping.is_set() else 0
         while takers:
             chosen = choose((one.load for one in takers.values()), max_workers=room, bulk_rate=self._bulk_rate)
@@ -94,7 +94,6 @@ class WorkerPool:
     def _begin_extra(self) -> WorkerProcess:
         process = self._begin()
         self._extra.add(process)
-        self._tasks.create_task(self._see_out(process))
         _log.info("started one more worker beside bulk data", worker=process.worker)
         return process
 
@@ -103,7 +102,7 @@ class WorkerPool:
         while not self._stopping.is_set():
             started = asyncio.get_running_loop().time()
             try:
-                await self._see_out(self._begin())
+                await self._begin().leaving.wait()
             except OSError as error:
                 _log.error("cannot start a worker", error=str(error))
             if asyncio.get_running_loop().time() - started >= self._min_life:
@@ -115,6 +114,7 @@ class WorkerPool:
     def _begin(self) -> WorkerProcess:
         process = WorkerProcess(self._command, self._environment, self._start(), self._hear)
         self._workers[process.worker] = process
+        self._tasks.create_task(self._see_out(process))
         return process
 
     async def _see_out(self, process: WorkerProcess) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from octopus.control.placing import WorkerLoad
-from octopus.control.plane import FromWorker, Load, Serve, Start
+from octopus.control.plane import Draining, FromWorker, Load, Serve, Start
 
 MAX_PACKET = 4096
 _PACKET: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
@@ -23,6 +23,7 @@ _log = structlog.get_logger(__name__)
 class WorkerProcess:
     """Started at once (raise OSError); ``news`` gets what the worker tells of its connections.
 
+    ``leaving`` is set once it takes no more connections, alive or not.
     A subprocess.Popen and not asyncio's: that one kills its child when the loop is closed, and a worker outlives this process.
     """
 
@@ -31,7 +32,7 @@ class WorkerProcess:
     ) -> None:
         self.worker = start.worker
         self.connections: set[int] = set()
-        self.draining = False
+        self.leaving = asyncio.Event()
         self._rate = 0.0
         self._news = news
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -66,7 +67,7 @@ class WorkerProcess:
 
     def drain(self) -> None:
         """Let the worker end with its last connection; it still tells of them."""
-        self.draining = True
+        self.leaving.set()
         if self._channel.fileno() >= 0:
             self._channel.shutdown(socket.SHUT_WR)
 
@@ -92,6 +93,7 @@ class WorkerProcess:
             os.close(pidfd)
         self._readable()
         self.release()
+        self.leaving.set()
         return self._process.wait()
 
     def _readable(self) -> None:
@@ -115,5 +117,7 @@ class WorkerProcess:
             return
         if isinstance(message, Load):
             self._rate = message.rate
+        elif isinstance(message, Draining):
+            self.leaving.set()
         else:
             self._news(self, message)

@@ -71,7 +71,7 @@ class PlaneClient:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+        await self._stack.aclose()
 
     def live(self) -> tuple[LiveSession, ...]:
         """Return the sessions admitted here whose end is not on the trail yet."""

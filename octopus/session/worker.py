@@ -20,6 +20,7 @@ import uvloop
 from octopus.control.plane import KillSession, Plane, Start, StopWorker
 from octopus.session.plane_calls import PlaneCalls
 from octopus.session.plane_client import PlaneClient
+from octopus.session.proxy_socket import real_client
 from octopus.session.worker_channel import WorkerChannel
 from octopus.session.worker_settings import WorkerSettings
 
@@ -51,7 +52,8 @@ class Worker:
     """One worker at work. Times in seconds.
 
     It drains when its channel ends or on SIGTERM: live connections go on for at most ``drain_timeout``; sessions that are told
-    to end get ``grace`` before their connection is cut.
+    to end get ``grace`` before their connection is cut. Unless ``proxy_header_time`` is 0, each connection has to begin with a
+    PROXY header within that time, which says who the client is.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Worker:
         gateway: Gateway,
         plane: PlaneClient,
         drain_timeout: float,
+        proxy_header_time: float = 0.0,
         grace: float = 10.0,
         interval: float = 0.5,
     ) -> None:
@@ -68,6 +71,7 @@ class Worker:
         self._gateway = gateway
         self._plane = plane
         self._drain_timeout = drain_timeout
+        self._proxy_header_time = proxy_header_time
         self._grace = grace
         self._interval = interval
         self._connections: set[asyncio.Task[None]] = set()
@@ -120,12 +124,25 @@ class Worker:
 
     async def _serve(self, number: int, client: str, sock: socket.socket) -> None:
         try:
-            await self._gateway.serve(sock, client)
-        except Exception as error:  # One connection's bug ends no other.
-            _log.error("bug while serving a connection", client=client, exc_info=error)
+            if known := await self._known(number, client, sock):
+                await self._gateway.serve(sock, known)
+        except Exception:  # One connection's bug ends no other.
+            _log.exception("bug while serving a connection", client=client)
         finally:
             sock.close()
-            self._channel.closed(number, client)
+            self._channel.closed(number)
+
+    async def _known(self, number: int, client: str, sock: socket.socket) -> str:
+        """Return who the client really is, "" when the balancer in front of it does not say so."""
+        if not self._proxy_header_time:
+            return client
+        try:
+            client = await real_client(sock, within=self._proxy_header_time) or client
+        except (ConnectionError, TimeoutError, ValueError) as error:
+            _log.warning("connection without a PROXY header", peer=client, error=str(error))
+            return ""
+        self._channel.known_as(number, client)
+        return client
 
     async def _report(self) -> None:
         moved = rate = 0.0
@@ -168,7 +185,13 @@ async def _work(channel: WorkerChannel, start: Start, build: Build) -> None:
         authenticated=channel.authenticated,
     )
     async with plane, build(settings, plane) as gateway:
-        worker = Worker(channel=channel, gateway=gateway, plane=plane, drain_timeout=settings.drain_timeout)
+        worker = Worker(
+            channel=channel,
+            gateway=gateway,
+            plane=plane,
+            drain_timeout=settings.drain_timeout,
+            proxy_header_time=settings.login_grace_time if settings.proxy_protocol else 0.0,
+        )
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, worker.drain)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # A terminal's ^C is for the supervisor to act on.

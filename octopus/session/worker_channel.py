@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import structlog
 
-from octopus.control.plane import Authenticated, Closed, FromWorker, Load, Serve, Start, ToWorker
+from octopus.control.plane import Authenticated, Closed, Draining, FromWorker, Load, Serve, Start, ToWorker
 
 MAX_PACKET = 256 << 10
 MAX_UNSENT = 100_000
@@ -33,7 +33,7 @@ class WorkerChannel:
     def __init__(self, channel: socket.socket, *, max_unsent: int = MAX_UNSENT) -> None:
         self._channel = channel
         self._unsent: deque[FromWorker] = deque(maxlen=max_unsent)
-        self._numbers: dict[str, int] = {}
+        self._clients: dict[int, str] = {}
         self._at_end = False
 
     def start(self, timeout: float = 30.0) -> Start:
@@ -53,17 +53,21 @@ class WorkerChannel:
         """Take the connections already here, then no more: the supervisor's next will fail and find another worker."""
         asyncio.get_running_loop().remove_reader(self._channel.fileno())
         self._take(serve)
+        self._send(Draining())
         self._channel.shutdown(socket.SHUT_RD)
+
+    def known_as(self, number: int, client: str) -> None:
+        """Know a connection by its real client."""
+        self._clients[number] = client
 
     def authenticated(self, client: str) -> None:
         """Tell that the person on the connection from ``client`` is known."""
-        if client in self._numbers:
-            self._send(Authenticated(number=self._numbers[client]))
+        for number in [number for number, known in self._clients.items() if known == client]:
+            self._send(Authenticated(number=number))
 
-    def closed(self, number: int, client: str) -> None:
+    def closed(self, number: int) -> None:
         """Tell that a connection is over."""
-        if self._numbers.get(client) == number:
-            del self._numbers[client]
+        self._clients.pop(number, None)
         self._send(Closed(number=number))
 
     def load(self, rate: float) -> None:
@@ -91,7 +95,7 @@ class WorkerChannel:
 
     def _take(self, serve: Accept) -> None:
         for number, client, connection in self._receive():
-            self._numbers[client] = number
+            self._clients[number] = client
             serve(number, client, connection)
 
     def _receive(self) -> Iterator[tuple[int, str, socket.socket]]:
