@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 from octopus.core.errors import AuthenticationFailed, DirectoryUnavailable
@@ -43,7 +44,7 @@ class Failover(Generic[S]):
     """Runs blocking questions against the first server that answers.
 
     A question must end by itself ``within`` seconds of its start; it may wait as long for a thread, and each server gets the time
-    anew. At most ``max_waiting`` questions are under way; ``aclose`` ends the threads.
+    anew. At most ``max_waiting`` questions wait or are under way; ``aclose`` ends the threads.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Failover(Generic[S]):
             raise ValueError("at least one server is needed")
         self._order = ServerOrder(servers, retry_after=retry_after, clock=clock)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ldap")
+        self._free = asyncio.Semaphore(threads)
         self._max_waiting = max_waiting
         self._waiting = 0
 
@@ -84,17 +86,28 @@ class Failover(Generic[S]):
         raise DirectoryUnavailable("; ".join(map(str, failures))) from failures[-1]
 
     async def ask_one(self, server: S, question: Callable[[S], T], *, within: float) -> T:
-        """Return one server's answer. Raise what the question raises; DirectoryUnavailable when it takes too long."""
+        """Return one server's answer. Raise what the question raises; DirectoryUnavailable when no thread is free in time."""
         if self._waiting >= self._max_waiting:
             raise DirectoryUnavailable(f"{self._waiting} questions are waiting for the directory")
         self._waiting += 1
         try:
-            async with asyncio.timeout(2 * within):
+            async with self._thread(within):
                 return await asyncio.get_running_loop().run_in_executor(self._pool, question, server)
-        except TimeoutError as error:
-            raise DirectoryUnavailable(f"no answer within {2 * within:g} s") from error
         finally:
             self._waiting -= 1
+
+    @asynccontextmanager
+    async def _thread(self, within: float) -> AsyncIterator[None]:
+        """Wait for a free thread, but not while it works: only the question knows whether a password is on its way."""
+        try:
+            async with asyncio.timeout(within):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise DirectoryUnavailable(f"no thread was free within {within:g} s") from error
+        try:
+            yield
+        finally:
+            self._free.release()
 
     async def aclose(self) -> None:
         """Start no more questions; those under way end at their own deadline."""

@@ -184,7 +184,7 @@ async def test_a_server_that_drips_is_cut_off_at_the_deadline(head: bytes) -> No
             bind_password=SERVICE_PASSWORD,
             user_base="ou=people",
             user_filter="(uid={login})",
-            timeout=0.5,
+            timeout=1.0,
             threads=1,
         )
         assert (await directory.look_up("alice", "publickey")).login == "alice"
