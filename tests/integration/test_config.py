@@ -178,6 +178,15 @@ def test_an_empty_file_lacks_people_place_and_policy(place: Path) -> None:
         ("[mesos]", '[mesos]\nusername = "u"\npassword_file = "./open.toml"', "mesos.password_file: './open.toml' is open to its group or"),
         ("[mesos]", '[mesos]\nusername = "u"\npassword_file = "./latin"', "mesos.password_file: './latin' cannot be read as UTF-8 text"),
         ("[mesos]", "[metrics]\nprefix = 7\n[mesos]", "metrics.prefix: is a number; expected text"),
+        ("[mesos]", '[mesos]\nzk_auth_file = "./secret"', "mesos.zk_auth_file: stands alone; expected zk beside it"),
+        ("[mesos]", '[metrics]\nstatsd = "h:99999"\n[mesos]', "metrics.statsd: 'h:99999' is no address"),
+        ("[mesos]", "[limits]\nwindow = []\n[mesos]", "limits.window: '[]' is no duration"),
+        ("[mesos]", "[mesos]\nmax_state = 5", "mesos.max_state: '5' is not allowed; expected 1000000 or more"),
+        ("[mesos]", '[mesos]\nscheme = "https://"', "mesos.scheme: 'https://' is not allowed; expected 'http' or 'https'"),
+        ("http://m1:5050", "http://u@m1:5050", "mesos.masters[0]: a name or password stands in the address"),
+        ("http://m1:5050", "http://[m1", "mesos.masters[0]: 'http://[m1' is no address this key knows"),
+        ('apps = ["/**"]', 'apps = ["/a["]', "policy[0].apps[0]: '/a[' is no glob: of special signs a glob knows"),
+        ('allow = ["shell"]', "", "policy[0].allow: is missing"),
         ("users.toml", "nul\\u0000", "auth.users.file: a path holds no NUL"),
         ("users.toml", "", "auth.users.file: is empty; expected text"),
         ("users.toml", ".", "auth.users.file: '.' is not a file; expected the path of one"),
@@ -192,6 +201,20 @@ def test_each_kind_of_fault_has_its_words(place: Path, old: str, new: str, fault
     [line] = faults(place, SMALL.replace(old, new))
     assert re.sub(r"^octopus\.toml(:\d+)?: ", "", line).startswith(fault)
     assert "hunter2" not in line
+
+
+def test_one_engine_is_all_or_nothing(place: Path) -> None:
+    """With ``inventory`` the address names one engine, and no cluster is needed."""
+    inventory = SMALL.replace('[mesos]\nmasters = ["http://m1:5050"]', "").replace("[docker]", "[docker]\ninventory = true")
+    assert load_text(place, inventory).docker.inventory
+    [line] = faults(place, inventory.replace("unix:///run/docker.sock", "http://{hostname}:2375"))
+    assert line.endswith("docker.url: names many engines; with inventory = true expected one, without {hostname} and {ip}")
+
+
+def test_what_may_be_off_is_off_when_empty(place: Path) -> None:
+    """An empty address, duration or file is none."""
+    config = load_text(place, '[admin]\nlisten = ""\n[metrics]\nstatsd = "[::1]:8125"\n' + SMALL)
+    assert (config.admin.listen, str(config.metrics.statsd)) == (None, "[::1]:8125")
 
 
 def test_the_environment_overlays_the_file(place: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from pathlib import Path
+
 import pytest
+from pydantic import SecretStr
 
 from octopus import building
-from octopus.config.sections import Config, Docker, PolicyRule
+from octopus.config.sections import Config, Docker, Marathon, Mesos, PolicyRule
 from octopus.core.errors import ConfigError, ContainerUnavailable
 from octopus.core.policy import ALLOW_GROUPS_LABEL
 from octopus.core.types import Identity, RequestKind
@@ -52,6 +56,32 @@ def test_limits_have_the_values_of_their_keys() -> None:
     docker = Docker.model_construct(connect_timeout=1.0, call_timeout=2.0, start_timeout=3.0, exit_timeout=4.0, calls=5)
     limits = building.engine_limits(docker)
     assert (limits.connect, limits.call, limits.start, limits.exit, limits.threads) == (1.0, 2.0, 3.0, 4.0, 5)
+
+
+async def test_what_only_the_parts_know_to_be_wrong_is_a_fault_too(tmp_path: Path) -> None:
+    """A CA file without certificates, ZooKeeper's credentials with signs they cannot have."""
+    no_ca = Mesos.model_construct(masters=("https://m",), ca_file=str(tmp_path))
+    bad_auth = Mesos.model_construct(zk="zk://z:1/mesos", zk_auth=SecretStr("user:p@ss"))
+    for mesos, fault in ((no_ca, "holds no certificates"), (bad_auth, "expected user:password, without '@'")):
+        async with AsyncExitStack() as stack:
+            with pytest.raises(ConfigError, match=fault) as refused:
+                building.sources(Config.model_construct(mesos=mesos), stack)
+        assert "p@ss" not in str(refused.value)
+
+
+async def test_a_cluster_has_its_feeds() -> None:
+    """Mesos alone, Mesos by ZooKeeper with Marathon, or one engine."""
+    zk = Mesos.model_construct(zk="zk://127.0.0.1:1/mesos", zk_auth=SecretStr("user:pass"))
+    marathon = Marathon.model_construct(urls=("http://127.0.0.1:1",))
+    for config, names in (
+        (Config.model_construct(mesos=Mesos.model_construct(masters=("http://127.0.0.1:1",))), ["mesos"]),
+        (Config.model_construct(mesos=zk, marathon=marathon), ["mesos", "marathon"]),
+        (Config.model_construct(docker=Docker.model_construct(url="unix:///nowhere", inventory=True)), ["docker"]),
+    ):
+        async with AsyncExitStack() as stack:
+            sources = building.sources(config, stack)
+            assert [feed.status().name for feed in sources.feeds] == names
+            assert not sources.cluster.ready
 
 
 def test_without_a_directory_nothing_is_built() -> None:
