@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from octopus import building
+from octopus import building, hostkeys
 from octopus.config import Config
 from octopus.config.process import Process, process
 from octopus.config.sections import Ssh
@@ -36,6 +36,8 @@ WORKER = (sys.executable, "-I", "-m", "octopus.session_worker")
 
 def serve(config: Config, *, log_level: str = "info") -> None:
     """Run the gateway until SIGTERM (sessions go on) or SIGINT (sessions end). Raise ConfigError, AuditUnavailable."""
+    # Only the workers need the keys, but a gateway whose workers cannot start must not take connections.
+    hostkeys.read(Path(config.ssh.host_keys))
     asyncio.run(_serve(config, process(), log_level))
 
 

@@ -109,6 +109,13 @@ def test_check_and_tasks_tell_of_a_plain_engine(tmp_path: Path, docker_engine: E
         assert [line.split("\t")[0] for line in table] == ["app", task["app"]]
 
 
+def test_a_gateway_without_host_keys_does_not_start(tmp_path: Path) -> None:
+    """One line that says what to do, before anything listens."""
+    ended = octopus("serve", "--config", str(config(tmp_path, "unix:///nowhere/docker.sock")))
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (78, "", 1)
+    assert ended.stderr == f"octopus: {tmp_path}/keys: holds no host key (ssh_host_*_key): octopus hostkeys create {tmp_path}/keys\n"
+
+
 def test_what_is_down_is_one_line_and_69(tmp_path: Path) -> None:
     """No traceback, no log line: what did not answer, and how."""
     ended = octopus("tasks", "--config", str(config(tmp_path, "unix:///nowhere/docker.sock")))
