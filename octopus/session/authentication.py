@@ -59,6 +59,10 @@ class Login:
         """Whether one of the limits is passed: the connection is to be closed."""
         return min(self._left.values()) < 0
 
+    def met(self, client_version: str) -> None:
+        """Note the client's version line."""
+        self.connection = msgspec.structs.replace(self.connection, client_version=client_version)
+
     def spend(self, kind: str) -> bool:
         """Count one attempt; False when there was none left."""
         self._left[kind] -= 1

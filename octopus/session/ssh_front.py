@@ -63,6 +63,8 @@ class Front(asyncssh.SSHServer):
 
     def begin_auth(self, username: str) -> bool:
         """Show the banner, once, and ask everybody to prove who they are: the method ``none`` is never enough."""
+        if self._ssh:
+            self.login.met(self._ssh.get_extra_info("client_version", ""))
         if self._banner:
             self._send_banner(self._banner)
             self._banner = ""

@@ -73,7 +73,7 @@ class Gateway:
         self._new_id = new_id
         self._sessions: dict[str, Session] = {}
         self._moved = 0
-        self._options = _options([key.path for key in hostkeys.read(host_keys)], login_grace_time, keepalive_interval, keepalive_count)
+        self._options = _options(_host_keys(host_keys), login_grace_time, keepalive_interval, keepalive_count)
 
     @property
     def moved(self) -> int:
@@ -152,7 +152,7 @@ def _options(
     """Return the options of every connection: nothing from configuration files, nothing offered that is not needed."""
     return asyncssh.SSHServerConnectionOptions(
         config=None,
-        server_host_keys=sorted(host_keys, key=_preference),
+        server_host_keys=host_keys,
         server_version="octopus",
         kex_algs=list(ssh_algorithms.KEY_EXCHANGES),
         encryption_algs=list(ssh_algorithms.CIPHERS),
@@ -172,8 +172,12 @@ def _options(
     )
 
 
-def _preference(path: str) -> int:
-    return next((at for at, kind in enumerate(("ed25519", "ecdsa", "rsa")) if kind in Path(path).name), 9)
+def _host_keys(directory: Path) -> list[str]:
+    """Return the files of the keys to use, best first."""
+    found = [key for key in hostkeys.read(directory) if key.algorithm in ssh_algorithms.HOST_KEY_KINDS]
+    if not found:
+        raise ConfigError([f"{directory}: holds neither an Ed25519 nor an RSA key"])
+    return [key.path for key in sorted(found, key=lambda key: ssh_algorithms.HOST_KEY_KINDS.index(key.algorithm))]
 
 
 def _banner(file: str) -> str:

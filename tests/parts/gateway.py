@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from octopus import hostkeys
 from octopus.core.types import ContainerClue, EngineAddress, Target
 from octopus.session.ssh_server import Gateway
 from tests.fake_plane import FakePlane
@@ -44,7 +43,8 @@ class GatewayPart:
 @asynccontextmanager
 async def gateway_part(directory: Path, **options: Any) -> AsyncIterator[GatewayPart]:
     """Serve on a free port of loopback until left; ``options`` are the Gateway's."""
-    hostkeys.create(directory / "hostkeys")
+    (directory / "hostkeys").mkdir()
+    ssh_key(directory / "hostkeys", "ssh_host_ed25519_key")  # one kind is quick; all are made where they matter
     fingerprint = await _fingerprint(ssh_key(directory, "alice"))
     ssh_key(directory, "stranger")
     tasks = {"t": target(), target().task: target()}
