@@ -115,12 +115,13 @@ class EngineApi:
 
     async def _connect(self) -> _Client:
         await self._endpoint.ready()
+        sdk = self._sdk()
         threads = ThreadPoolExecutor(self._limits.threads, f"engine-{self.agent}"[:40])
         try:
-            sdk = self._sdk()
             version = min(await self._ask_version(threads, sdk), self._newest)
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
+            sdk.close()
             raise
         return _Client(sdk, threads, version, f"{sdk.base_url}/v{version[0]}.{version[1]}")
 

@@ -112,7 +112,7 @@ class DockerExecStream:
                 status = await self._status()
             self.container_gone = status == _KILLED and await self._gone()
         except TimeoutError as error:
-            raise unavailable(self._engine.agent, "exit", "the command runs on without output") from error
+            raise unavailable(self._engine.agent, "exit", "the output has ended, the command has not") from error
         except ContainerGone:
             status, self.container_gone = _KILLED, True
         return Exit(status=status, container_gone=self.container_gone)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import stat
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -45,7 +47,9 @@ class UnixEndpoint:
         self.base_url = f"unix://{path}"
 
     async def ready(self) -> None:
-        """Nothing to do."""
+        """Look for the socket: the SDK would leave one of its own open when there is none."""
+        if not stat.S_ISSOCK(os.stat(self._path).st_mode):
+            raise OSError(f"{self._path} is no socket")
 
     async def connect(self) -> ByteStream:
         """Connect to the socket."""
@@ -100,8 +104,7 @@ class SshEndpoint:
 
     async def connect(self) -> ByteStream:
         """Connect through the tunnel."""
-        await self._tunnel.ready()
-        return await connect_unix(self._tunnel.path)
+        return await self._tunnel.connect()
 
     def release(self) -> None:
         """Close the tunnel until it is needed again."""

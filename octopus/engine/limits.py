@@ -22,8 +22,8 @@ class EngineLimits:
     """From the request to start a command to the engine's answer."""
     reap: float = 15.0
     """To end what a session left in its container."""
-    exit: float = 3600.0
-    """How long a command may run on after it has closed its output."""
+    exit: float = 60.0
+    """How long a command may run on after its output has ended; then the connection counts as lost."""
     idle: float = 60.0
     """After this long without use threads and connections are released."""
     threads: int = 4

@@ -9,7 +9,24 @@ import tempfile
 
 import asyncssh
 
+from octopus.engine.transport import CHUNK, ByteStream, PlainStream
+
 KEEPALIVE = 30
+
+
+class _TunnelStream(PlainStream):
+    """A stream through the tunnel, whose end counts only while the SSH connection lives."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: asyncssh.SSHClientConnection) -> None:
+        super().__init__(reader, writer)
+        self._connection = connection
+
+    async def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes; b"" at the end of the stream."""
+        data = await super().read(size)
+        if not data and self._connection.is_closed():
+            raise ConnectionResetError("the SSH connection is lost")
+        return data
 
 
 class SshTunnel:
@@ -36,6 +53,14 @@ class SshTunnel:
         async with self._connecting:
             if self._connection is None or self._connection.is_closed():
                 await self._connect()
+
+    async def connect(self) -> ByteStream:
+        """Open a stream to the engine; when the SSH connection dies it fails, it does not just end. Raise OSError."""
+        await self.ready()
+        connection = self._connection
+        if connection is None:
+            raise OSError("the tunnel is closed")
+        return _TunnelStream(*await asyncio.open_unix_connection(self.path, limit=CHUNK), connection)
 
     def release(self) -> None:
         """Close the connection; ``ready`` opens another."""

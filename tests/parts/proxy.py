@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -29,8 +31,10 @@ class Proxy:
         self._flowing.clear()
 
     def cut(self) -> None:
-        """Abort every connection."""
+        """Reset every connection."""
         for writer in self._writers:
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST instead of FIN
             writer.transport.abort()
 
     @asynccontextmanager
@@ -52,15 +56,19 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        used = {writer}
         try:
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 upstream_reader, upstream_writer = await self._connect()
-                self._writers |= {writer, upstream_writer}
+                used.add(upstream_writer)
+                self._writers |= used
                 async with asyncio.TaskGroup() as pumps:
                     pumps.create_task(self._pump(reader, upstream_writer, asked=True))
                     pumps.create_task(self._pump(upstream_reader, writer, asked=False))
         finally:
-            writer.transport.abort()
+            for one in used:
+                one.transport.abort()
+            self._writers -= used
             self._tasks.discard(task)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, asked: bool) -> None:
