@@ -66,13 +66,8 @@ def run(arguments: Sequence[str]) -> int:
         verbs(list(arguments), prog_name="octopus")
     except SystemExit as end:
         return EX_USAGE if end.code == WRONG_USE else int(end.code or 0)
-    except OctopusError as error:
-        _tell(error)
-        return error.exit_status
-    except Exception:  # the outermost net: whatever gets here is a bug of ours
-        traceback.print_exc()
-        print("octopus: internal error: please report the lines above", file=sys.stderr)
-        return EX_SOFTWARE
+    except Exception as error:
+        return _failed(error)
     return 0
 
 
@@ -117,10 +112,10 @@ def demo() -> None:
     A gateway, two people, and a small cluster whose entered tasks are real containers. Listens on loopback only, needs a Docker
     engine, leaves nothing behind. Ends with Ctrl-C.
     """
-    from octopus import app, log
+    from octopus import demonstration, log
 
     log.configure(level="warning")
-    app.demo()
+    demonstration.demo(lambda line: print(line, flush=True))
 
 
 @verbs.command(epilog="Examples: octopus tasks logging · octopus tasks '/logging/**' · octopus tasks --json | jq -r '.[].task'")
@@ -226,7 +221,24 @@ def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if seconds > 0 else ""
 
 
-def _tell(error: OctopusError) -> None:
-    lines = error.faults if isinstance(error, ConfigError) else (str(error),)
-    for line in lines:
-        print(f"octopus: {printable(line, 2000)}", file=sys.stderr)
+def _failed(error: Exception) -> int:
+    """Tell of an error, in one line where it is one of ours, and return its exit status. Anything else is a bug."""
+    ours = _ours(error)
+    if not ours:
+        traceback.print_exception(error)
+        print("octopus: internal error: please report the lines above", file=sys.stderr)
+        return EX_SOFTWARE
+    for one in ours:
+        for line in one.faults if isinstance(one, ConfigError) else (str(one),):
+            print(f"octopus: {printable(line, 2000)}", file=sys.stderr)
+    return ours[0].exit_status
+
+
+def _ours(error: BaseException) -> list[OctopusError]:
+    """Return the errors of ours, also from within groups of task groups; none when something else is among them."""
+    if isinstance(error, OctopusError):
+        return [error]
+    if not isinstance(error, BaseExceptionGroup):
+        return []
+    found = [_ours(part) for part in error.exceptions]
+    return [one for part in found for one in part] if all(found) else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,22 @@ def test_a_gateway_without_host_keys_does_not_start(tmp_path: Path) -> None:
     ended = octopus("serve", "--config", str(config(tmp_path, "unix:///nowhere/docker.sock")))
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (78, "", 1)
     assert ended.stderr == f"octopus: {tmp_path}/keys: holds no host key (ssh_host_*_key): octopus hostkeys create {tmp_path}/keys\n"
+
+
+def test_a_gateway_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> None:
+    """An address in use is a fault of the configuration, an audit trail that cannot be written is 69; no traceback."""
+    path = str(config(tmp_path, "unix:///nowhere/docker.sock"))
+    octopus("hostkeys", "create", "--config", path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        runtime = {"OCTOPUS_SSH__RUNTIME_DIRECTORY": str(tmp_path / "run"), "OCTOPUS_SSH__LISTEN": address}
+        in_use = octopus("serve", "--config", path, **runtime)
+        no_trail = octopus("serve", "--config", path, **runtime, OCTOPUS_AUDIT__DIRECTORY="/proc/nowhere")
+    for ended, status, word in ((in_use, 78, address), (no_trail, 69, "/proc/nowhere")):
+        told = [line for line in ended.stderr.splitlines() if not line.startswith("{")]
+        assert (ended.returncode, len(told)) == (status, 1)
+        assert told[0].startswith("octopus: ")
+        assert word in told[0]
 
 
 def test_what_is_down_is_one_line_and_69(tmp_path: Path) -> None:
