@@ -58,8 +58,8 @@ class DemoCluster:
     ) -> None:
         self._host, self._counts, self._tick, self._clock = host, (masters, marathons), tick, clock
         self._rng = rng or random.Random()  # noqa: S311  ids of a stand-in, not secrets
-        self._temporary = "" if work_dir else tempfile.mkdtemp(prefix="octopus-demo-")
-        self.work_dir = work_dir or self._temporary
+        self.work_dir = work_dir
+        self._temporary = ""
         self.mesos = Mesos(Version.parse(mesos_version), clock, self._rng, name, heartbeat, mesos_credentials)
         version = Version.parse(marathon_version)
         if replace_unreachable is None:
@@ -84,6 +84,8 @@ class DemoCluster:
     # life
 
     async def __aenter__(self) -> Self:
+        if not self.work_dir:
+            self.work_dir = self._temporary = tempfile.mkdtemp(prefix="octopus-mesos-")
         self._execution = Execution(self.mesos, self._background)
         await self._background.open()
         masters, marathons = self._counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +45,7 @@ class EngineContainers:
         self._version = version
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="demo-engine")
         self._api: Any = None
+        self._opening = threading.Lock()
         self._ids: dict[str, str] = {}
 
     async def start(self, task: Task, agent: Agent) -> None:
@@ -61,8 +63,7 @@ class EngineContainers:
             return
         with contextlib.suppress(*ENGINE_ERRORS):
             await self._call(lambda: self._api.stop(container, timeout=KILL_AFTER))
-        with contextlib.suppress(*ENGINE_ERRORS):
-            await self._remove(container)
+        await self._remove(container)
 
     async def exited(self) -> dict[str, int]:
         """Return the tasks whose containers ended by themselves, with exit statuses; each is told once. -1: it was removed."""
@@ -90,20 +91,20 @@ class EngineContainers:
         """Remove every container that was started here, and the threads."""
         containers = list(self._ids.values())
         self._ids.clear()
-        for container in containers:
-            with contextlib.suppress(*ENGINE_ERRORS):
-                await self._remove(container)
+        await asyncio.gather(*(self._remove(container) for container in containers))
         if self._api is not None:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._api.close)
         self._pool.shutdown()
 
     async def _remove(self, container: str) -> None:
-        await self._call(lambda: self._api.remove_container(container, force=True, v=True))
+        with contextlib.suppress(*ENGINE_ERRORS):
+            await self._call(lambda: self._api.remove_container(container, force=True, v=True))
 
     async def _call(self, work: Callable[[], T]) -> T:
         def connected() -> T:
-            if self._api is None:
-                self._api = open_engine(self._address)
+            with self._opening:
+                if self._api is None:
+                    self._api = open_engine(self._address)
             return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, connected)
