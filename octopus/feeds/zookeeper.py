@@ -79,9 +79,10 @@ class ZooKeeperMasters:
             self._client.start(timeout=self._timeout)
             self._started = True
         try:
-            children: list[str] = self._client.get_children(self._path, watch=self._on_change)
+            # kazoo's blocking calls wait for ever while it reconnects; only the results of its async ones take a timeout.
+            children: list[str] = self._client.get_children_async(self._path, watch=self._on_change).get(timeout=self._timeout)
             node = leading_node(children)
-            data: bytes = self._client.get(f"{self._path.rstrip('/')}/{node}")[0] if node else b""
+            data: bytes = self._client.get_async(f"{self._path.rstrip('/')}/{node}").get(timeout=self._timeout)[0] if node else b""
         except NoNodeError:
             return ""
         if not node:
