@@ -100,10 +100,11 @@ class PrivateEngine:
     def __init__(self, *, host: str = "", authority: Authority | None = None) -> None:
         if bool(host) != (authority is not None):
             raise ValueError("TLS takes both a host and an authority")
+        program = _dockerd()
         self.directory = new_directory("engine")
         self.local = EngineAddress(url=f"unix://{self.directory}/docker.sock")
         self.address = self.local
-        command = [*_command(self.directory), "-H", self.local.url]
+        command = [program, *_options(self.directory), "-H", self.local.url]
         if authority is not None:
             server = authority.issue(f"engine-{host}", hosts=[host, "localhost"])
             client = authority.issue(f"client-of-{host}")
@@ -140,14 +141,19 @@ class PrivateEngine:
                     api.remove_container(container["Id"], force=True, v=True)
 
 
-def _command(directory: Path) -> list[str]:
-    """Return dockerd with every folder of its own and nothing of the machine's network touched. Raise StartFailed."""
+def _dockerd() -> str:
+    """Return where dockerd is. Raise StartFailed."""
     program = shutil.which("dockerd", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     if program is None:
         raise StartFailed("no dockerd: install Debian's package docker.io")
+    return program
+
+
+def _options(directory: Path) -> list[str]:
+    """Return what gives dockerd every folder of its own and lets it touch nothing of the machine's network."""
     config = directory / "daemon.json"  # the machine's own, /etc/docker/daemon.json, is not ours to obey
     config.write_text("{}")
     group = str(directory.stat().st_gid)  # where sudo starts it, the socket is for us all the same
     network = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
     folders = ["--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec", "-p", f"{directory}/pid"]
-    return [program, "--config-file", str(config), *folders, *network, "--group", group]
+    return ["--config-file", str(config), *folders, *network, "--group", group]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -56,7 +57,7 @@ class Daemon:
 
     def __enter__(self) -> Self:
         if self._sudo:
-            subprocess.run(["sudo", "-v"], check=True)  # noqa: S607  may ask on the terminal, once
+            self._become_root()
         argv = [sys.executable, "-I", keeper.__file__, str(self.directory), str(self._grace), *self._command]
         with (self.directory / "log").open("w+b") as log:
             self._keeper = subprocess.Popen(  # noqa: S603
@@ -73,6 +74,14 @@ class Daemon:
                 self.stop()
                 raise
         return self
+
+    def _become_root(self) -> None:
+        """Let sudo ask on the terminal, once. Raise StartFailed when it does not give us root."""
+        try:
+            subprocess.run(["sudo", "-v"], check=True)  # noqa: S607
+        except (OSError, subprocess.CalledProcessError) as error:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise StartFailed(f"{self._command[0]} needs root, and there is no sudo for us") from error
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
