@@ -93,11 +93,11 @@ class PrivateEngine:
     """A dockerd in a folder of its own, with both demo images and no bridge: containers have no network or the host's.
 
     ``host`` is a loopback address on which it also speaks TLS to clients with a certificate of ``authority``; without one it
-    has its unix socket alone. ``address`` is how to reach it, ``local`` its unix socket. Needs root, or sudo.
-    Raise StartFailed from entering.
+    has its unix socket alone; ``port`` is a free one unless given. ``address`` is how to reach it, ``local`` its unix socket.
+    Needs root, or sudo. Raise StartFailed from entering.
     """
 
-    def __init__(self, *, host: str = "", authority: Authority | None = None) -> None:
+    def __init__(self, *, host: str = "", port: int = 0, authority: Authority | None = None) -> None:
         if bool(host) != (authority is not None):
             raise ValueError("TLS takes both a host and an authority")
         program = _dockerd()
@@ -108,7 +108,7 @@ class PrivateEngine:
         if authority is not None:
             server = authority.issue(f"engine-{host}", hosts=[host, "localhost"])
             client = authority.issue(f"client-of-{host}")
-            url = f"{host}:{free_port(host)}"
+            url = f"{host}:{port or free_port(host)}"
             self.address = EngineAddress(url=f"https://{url}", tls_ca=str(client.ca), tls_cert=str(client.cert), tls_key=str(client.key))
             command += ["-H", f"tcp://{url}", "--tlsverify", "--tlscacert", str(server.ca)]
             command += ["--tlscert", str(server.cert), "--tlskey", str(server.key)]

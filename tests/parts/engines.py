@@ -79,11 +79,11 @@ class Engine:
 
 
 @contextlib.contextmanager
-def private_engine(host: str = "", authority: Authority | None = None) -> Iterator[Engine]:
+def private_engine(host: str = "", authority: Authority | None = None, *, port: int = 0) -> Iterator[Engine]:
     """Give a private engine, over TLS where ``host`` and ``authority`` are given."""
     need("dockerd", "docker.io")
     try:
-        with PrivateEngine(host=host, authority=authority) as engine:
+        with PrivateEngine(host=host, port=port, authority=authority) as engine:
             yield Engine(address=engine.address, private=engine)
     except FileNotFoundError as error:
         missing(str(error))
@@ -124,6 +124,8 @@ def tls_authority() -> Iterator[Authority]:
 
 @pytest.fixture(scope="session")
 def two_tls_engines(tls_authority: Authority) -> Iterator[tuple[Engine, Engine]]:
-    """Give two engines over TLS with client certificates, on 127.0.0.2 and 127.0.0.3."""
-    with private_engine("127.0.0.2", tls_authority) as one, private_engine("127.0.0.3", tls_authority) as two:
-        yield one, two
+    """Give two engines over TLS with client certificates, on 127.0.0.2 and 127.0.0.3, at one port: agents differ by address."""
+    with private_engine("127.0.0.2", tls_authority) as one:
+        port = int(one.address.url.rpartition(":")[2])
+        with private_engine("127.0.0.3", tls_authority, port=port) as two:
+            yield one, two
