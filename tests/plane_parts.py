@@ -40,9 +40,9 @@ def command(text: str) -> SessionRequest:
     return SessionRequest(kind=RequestKind.EXEC, command=text)
 
 
-def attempt(password: str = "right") -> AuthAttempt:
+def attempt(password: str = "right", connection: Connection = CONNECTION) -> AuthAttempt:
     """Return alice's attempt with a password."""
-    return AuthAttempt(connection=CONNECTION, method="password", login="alice", password=password)
+    return AuthAttempt(connection=connection, method="password", login="alice", password=password)
 
 
 def target(task: str) -> Target:
@@ -98,9 +98,9 @@ def policy(max_sessions: int = 0) -> Policy:
     )
 
 
-def audit_log(root: Path) -> FileAuditLog:
+def audit_log(root: Path, *, lock_timeout: float = 60.0) -> FileAuditLog:
     """Return the log at its place below ``root``."""
-    return FileAuditLog(root / "audit", clock=lambda: NOON, lock_timeout=60)
+    return FileAuditLog(root / "audit", clock=lambda: NOON, lock_timeout=lock_timeout)
 
 
 def control_plane(root: Path, log: FileAuditLog, *, live: LiveSessions, rule_limit: int = 0, max_sessions: int = 2000) -> ControlPlane:

@@ -20,16 +20,29 @@ from tests.plane_parts import audit_log, control_plane
 HERE = Path(__file__).parent.parent
 
 
-def supervisor(root: Path, listener: socket.socket, limits: ConnectionLimits | None = None, workers: int = 2) -> Supervisor:
-    """Return a supervisor of workers with a StreamingGateway; what it reaps it writes to ``reaped``."""
-    log = audit_log(root)
+def supervisor(
+    root: Path,
+    listener: socket.socket,
+    *,
+    command: tuple[str, ...] = (sys.executable, "-m", "tests.streaming_gateway"),
+    limits: ConnectionLimits | None = None,
+    bulk_rate: float = float("inf"),
+    proxy_protocol: bool = False,
+    notify_socket: str = "",
+    lock_timeout: float = 60.0,
+) -> Supervisor:
+    """Return a supervisor of two workers with a StreamingGateway each; what it reaps it writes to ``reaped``.
+
+    Streams count as no bulk data unless ``bulk_rate`` says so: mostly their speed does not matter, only whose they are.
+    """
+    log = audit_log(root, lock_timeout=lock_timeout)
 
     async def reap(target: Target, spec: ExecSpec) -> bool:
         with (root / "reaped").open("a") as file:
             file.write(f"{target.task} {spec.token}\n")
         return True
 
-    settings = WorkerSettings(host_keys="", recordings=str(root / "recordings"), drain_timeout=600)
+    settings = WorkerSettings(host_keys="", recordings=str(root / "recordings"), drain_timeout=600, proxy_protocol=proxy_protocol)
     return Supervisor(
         plane=control_plane(root, log, live=LiveSessions(root / "run" / "sessions")),
         log=log,
@@ -37,15 +50,15 @@ def supervisor(root: Path, listener: socket.socket, limits: ConnectionLimits | N
         runtime=root / "run",
         spool=root / "spool",
         recordings=root / "recordings",
-        worker_command=(sys.executable, "-m", "tests.streaming_gateway"),
+        worker_command=command,
         worker_settings=msgspec.json.encode(settings),
-        workers=workers,
+        workers=2,
         new_id=lambda: secrets.token_hex(4),
         environment={"PYTHONPATH": str(HERE)},
         inherited=[listener],
         limits=limits,
-        # A stream's speed does not matter here, only whose it is.
-        bulk_rate=float("inf"),
+        bulk_rate=bulk_rate,
+        notify_socket=notify_socket,
     )
 
 

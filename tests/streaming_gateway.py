@@ -61,7 +61,7 @@ class StreamingGateway:
             return
         session = f"s-{secrets.token_hex(4)}"
         connection = Connection(id="c-1", client=client)
-        identity = await self._plane.authenticate(attempt())
+        identity = await self._plane.authenticate(attempt(connection=connection))
         await self._plane.admit(session, identity, connection, order["task"], SHELL)
         killed = self._killed[session] = asyncio.get_running_loop().create_future()
         writer.write(json.dumps({"session": session, "pid": os.getpid()}).encode() + b"\n")

@@ -19,7 +19,7 @@ from octopus.control import listeners
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import ControlPlane
 from octopus.control.lost_workers import LostWorkers, Reap
-from octopus.control.placing import BULK_RATE, ConnectionLimits
+from octopus.control.placing import BULK_RATE, ConnectionLimits, WorkerLoad
 from octopus.control.plane import Start, StopWorker
 from octopus.control.plane_server import PlaneServer
 from octopus.control.sd_notify import notify
@@ -66,7 +66,7 @@ class Supervisor:
         stop_timeout: float = 15.0,
         version: str = "",
     ) -> None:
-        self._plane = plane
+        self.plane = plane
         self._log = log
         self._runtime = runtime
         self._spool = spool
@@ -120,6 +120,10 @@ class Supervisor:
         """Return the process id of each worker of this supervisor."""
         return self._pool.pids()
 
+    def loads(self) -> tuple[WorkerLoad, ...]:
+        """Return what each of them is busy with."""
+        return self._pool.loads()
+
     async def run(self) -> None:
         """Start, take connections until ``stop``, stop. Raise AuditUnavailable or ConfigError when it cannot start.
 
@@ -133,7 +137,7 @@ class Supervisor:
     async def _run(self) -> None:
         self._runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._log, asyncio.TaskGroup() as tasks:
-            services = [*self._lost.recover(tasks), tasks.create_task(self._plane.endings.run())]
+            services = [*self._lost.recover(tasks), tasks.create_task(self.plane.endings.run())]
             serving, pool = tasks.create_task(self._server.run()), tasks.create_task(self._pool.run())
             try:
                 await self._log.append(self._event("gateway.started", workers=self._workers))
@@ -141,10 +145,10 @@ class Supervisor:
                 if self._end_sessions:
                     await self._end_all(pool)
                 with suppress(AuditUnavailable):
-                    await self._log.append(self._event("gateway.stopped", live=len(self._plane.live)))
+                    await self._log.append(self._event("gateway.stopped", live=len(self.plane.live)))
             finally:
                 self._pool.release()
-                self._plane.attachments.close()
+                self.plane.attachments.close()
                 self._server.stop()
                 await asyncio.wait([serving])
                 for task in (pool, *services):
@@ -193,13 +197,13 @@ class Supervisor:
             self._limits.closed(number)
 
     async def _end_all(self, pool: asyncio.Task[None]) -> None:
-        self._plane.attachments.send_all(StopWorker(reason=END_REASON))
+        self.plane.attachments.send_all(StopWorker(reason=END_REASON))
         self._pool.stop()
         # Workers of supervisors before this one are not in the pool, but their sessions are on the table.
         with suppress(TimeoutError):
             async with asyncio.timeout(self._stop_timeout):
                 await asyncio.wait([pool])
-                await self._plane.live.empty()
+                await self.plane.live.empty()
         if not pool.done():
             _log.warning("workers did not end in time", workers=self.worker_pids())
             self._pool.kill()

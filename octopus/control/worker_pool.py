@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 import structlog
 
-from octopus.control.placing import BULK_RATE, ConnectionLimits, choose
+from octopus.control.placing import BULK_RATE, ConnectionLimits, WorkerLoad, choose
 from octopus.control.plane import Authenticated, Closed, FromWorker, Serve, Start
 from octopus.control.worker_process import WorkerProcess
 
@@ -62,6 +62,10 @@ class WorkerPool:
     def pids(self) -> dict[str, int]:
         """Return the process id of each worker."""
         return {worker: process.pid for worker, process in self._workers.items()}
+
+    def loads(self) -> tuple[WorkerLoad, ...]:
+        """Return what each worker is busy with."""
+        return tuple(process.load for process in self._workers.values())
 
     def give(self, number: int, client: str, connection: socket.socket) -> bool:
         """Hand a connection to the worker that suits; False when none takes it."""

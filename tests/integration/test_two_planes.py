@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,66 +18,10 @@ import pytest
 
 from octopus.core.types import TERMINAL_EVENTS
 from tests.plane_parts import trail
-from tests.streaming_gateway import BLOCK, blocks
+from tests.streams import Stream, until
 
 STREAMS = 20
-BLOCKS = 128
-"""8 MiB a stream: more than the sockets between can hold, so that a stream nobody reads is under way."""
 ROOT = Path(__file__).parent.parent.parent
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait for a condition; the test's timeout bounds it."""
-    while not condition():  # noqa: ASYNC110 (the condition is in other processes and files)
-        await asyncio.sleep(0)
-
-
-class Stream:
-    """One client of a StreamingGateway."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seed: int) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._seed = seed
-        self.session = ""
-        self.pid = 0
-
-    @classmethod
-    async def order(cls, port: int, seed: int, *, count: int = BLOCKS, task: str = "web.1") -> Stream:
-        """Connect and begin a stream; its first bytes are there when this returns."""
-        sock = socket.create_connection(("127.0.0.1", port))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BLOCK)
-        reader, writer = await asyncio.open_connection(sock=sock, limit=BLOCK)
-        writer.write(json.dumps({"task": task, "seed": seed, "blocks": count}).encode() + b"\n")
-        stream = cls(reader, writer, seed)
-        answer = json.loads(await reader.readline())
-        stream.session, stream.pid = answer["session"], answer["pid"]
-        return stream
-
-    async def read(self, count: int = BLOCKS) -> None:
-        """Read the stream and compare every byte."""
-        for place, block in enumerate(blocks(self._seed, count)):
-            assert await self._reader.readexactly(BLOCK) == block, f"block {place} of {self.session}"
-
-    async def finish(self, count: int = BLOCKS) -> None:
-        """Read the whole stream, let the session end, and see that nothing else came."""
-        await self.read(count)
-        self._writer.write(b"\n")
-        assert await self._reader.read() == b"bye\n"
-        self.close()
-
-    async def broken(self) -> bool:
-        """Read on to the end; tell whether it came before the stream's."""
-        total = 0
-        with suppress(ConnectionError):
-            while data := await self._reader.read(BLOCK):
-                total += len(data)
-        self.close()
-        return total < BLOCKS * BLOCK
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._writer.close()
 
 
 class Gateway:
@@ -247,7 +190,7 @@ async def test_workers_that_end_while_nobody_listens_leave_their_events(gateway:
     reading = asyncio.gather(*(stream.read() for stream in streams))
     await reading
     for stream in streams:
-        stream._writer.write(b"\n")
+        stream.let_end()
     # The worker waits for a control plane to take the ends; nothing is lost meanwhile.
     gateway.start()
     await until(lambda: gateway.count("session.ended") == STREAMS)
