@@ -71,7 +71,6 @@ with PrivateEngine() as engine:
 def test_a_private_engine_does_not_outlive_who_started_it() -> None:
     """After a SIGKILL, which no finally covers, the keeper still clears away."""
     need("dockerd", "docker.io")
-    # the keeper holds stdout's other end? no: its output goes to the log, so end of file here means the program is gone
     ended = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=100)
     directory = Path(ended.stdout.strip())
     assert ended.returncode == -9

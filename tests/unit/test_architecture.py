@@ -19,7 +19,7 @@ ARROWS = {
     "feeds": {"feeds", "core"},
     "identity": {"identity", "core"},
     "engine": {"engine", "core"},
-    "session": {"session", "core", "control.plane"},
+    "session": {"session", "core", "control.plane", "hostkeys"},
     "control": {"control", "core"},
     "demo": {"demo", "core"},
     "log": {"core"},
@@ -37,6 +37,7 @@ THIRD_PARTIES_OF_CORE = {"msgspec"}
 
 ENVIRONMENT_READERS: dict[str, str] = {
     "octopus/config/loading.py": "the configuration may come from the environment",
+    "octopus/config/process.py": "systemd tells a service about its sockets there",
 }
 """Who reads the process's environment, and why."""
 
