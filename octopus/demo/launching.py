@@ -37,7 +37,8 @@ def _app_task(app: App, instance: Instance, agent: Agent, version: Version, meso
         resources=_with_ports(placing.demand(app), ports),
         labels=dict(definition["labels"]),
         container=container_of(definition, task_id, version, ports),
-        discovery=bool(ports) and version.since(0, 9),
+        discovery=version.since(1, 5) or (bool(ports) and version.since(0, 15)),
+        port_name="default" if version.since(1, 4) else "",
         ip=agent.ip,
         image=docker.get("image", ""),
         command=definition["cmd"] or " ".join(definition["args"] or []),
@@ -79,7 +80,7 @@ def container_of(definition: dict[str, Any], task_id: str, version: Version, por
     """Return the ContainerInfo of an app's task; since 1.4 the last docker parameter is the label with the task's id."""
     container = definition["container"]
     if container is None:
-        return None
+        return {"type": "MESOS"} if version.since(1, 5) else None
     docker = container.get("docker")
     if container.get("type") != "DOCKER" or docker is None:
         return {"type": "MESOS"}

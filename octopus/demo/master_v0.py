@@ -54,6 +54,8 @@ def framework_summary_v0(framework: Framework, mesos: Mesos) -> dict[str, Any]:
     """Return what ``/state`` and ``/state-summary`` both say of a framework."""
     version = mesos.version
     shown: dict[str, Any] = {"id": framework.id, "name": framework.name}
+    if version.since(0, 23) and not version.since(1, 9):
+        shown["pid"] = f"scheduler-{framework.id}@{framework.hostname}"  # later schedulers here speak HTTP and have none
     shown["used_resources"] = resources_v0(mesos.used_by(framework), version)
     shown["offered_resources"] = resources_v0(Resources(), version)
     if version.since(0, 23):

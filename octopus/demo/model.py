@@ -60,6 +60,7 @@ class Task:
     container: dict[str, Any] | None = None
     executor: Executor | None = None
     discovery: bool = False
+    port_name: str = "default"
     role: str = "*"
     ip: str = ""
     image: str = ""

@@ -67,9 +67,10 @@ def labels_list(labels: dict[str, str]) -> list[dict[str, str]]:
 
 
 def discovery_of(task: Task) -> dict[str, Any]:
-    """Return the DiscoveryInfo of a task with ports."""
-    ports = [{"number": port, "name": "default", "protocol": "tcp"} for port in task.ports]
-    return {"visibility": "FRAMEWORK", "name": task.name, "ports": {"ports": ports}}
+    """Return a task's DiscoveryInfo; ports have names since Marathon gives them one."""
+    named = {"name": task.port_name} if task.port_name else {}
+    ports = [{"number": port, **named, "protocol": "tcp"} for port in task.ports]
+    return {"visibility": "FRAMEWORK", "name": task.name, "ports": {"ports": ports} if ports else {}}
 
 
 def task_v0(task: Task, version: Version) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def task_v0(task: Task, version: Version) -> dict[str, Any]:
     if version.since(1, 4):
         shown["role"] = task.role
     shown["statuses"] = [_status_v0(task, status, version) for status in task.statuses]
-    if task.labels or not version.since(0, 25):
+    if task.labels or not version.since(0, 26):
         shown["labels"] = labels_list(task.labels)
     if task.discovery and version.since(0, 23):
         shown["discovery"] = discovery_of(task)

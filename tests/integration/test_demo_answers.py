@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from octopus.demo.cluster import DemoCluster
+from tests import wire_data
 from tests.demo_scene import recorded_scene, victims
 from tests.shapes import differences, headers_of, json_of, text_of, without
 
@@ -256,3 +257,26 @@ async def test_the_oldest_state_has_the_shape_of_0_22(size: str) -> None:
         ]
     lists = ("completed_frameworks", "unregistered_frameworks", "offers")  # nobody leaves the stand-in, and it offers nothing
     assert differences(without(recorded, *UNSERVED, *lists), without(ours, *UNSERVED, *lists)) == []
+
+
+KEPT_BY_OTHERS = {"principal", "external_log_file", "reregistered_time", "cluster"}
+"""Set by the clusters that were published (authentication, log files, a name), or not yet, as it happened."""
+
+BUILT_BEFORE = {"1.2.0": {"port", "unreachable_slaves", "recovered_slaves", "unreachable_tasks"}}
+"""The published 1.2.0 was built from an unreleased commit, before these came."""
+
+
+@pytest.mark.parametrize(
+    ("version", "marathon"), [("0.25.0", "0.13.0"), ("0.28.0", "0.15.0"), ("1.0.1", "1.1.0"), ("1.2.0", "1.3.0"), ("1.5.0", "1.5.0")]
+)
+async def test_states_between_have_the_keys_of_their_version(version: str, marathon: str) -> None:
+    """The state itself, its agents and its frameworks have exactly the keys that published states of the version have."""
+    names = {"1.0.1": "1.0.1-overlay"}
+    published = json.loads(wire_data.mesos(f"master-state-{names.get(version, version)}.json"))
+    async with DemoCluster(mesos_version=version, marathon_version=marathon) as demo:
+        await demo.add_agent("agent-1.example")
+        demo.put_app("/hello", cmd="sleep 1")
+        ours = await ask_json(demo, "/state")
+    marathons = [each for each in published["frameworks"] if each["name"] == "marathon"]
+    for theirs, mine in ((published, ours), (published["slaves"][0], ours["slaves"][0]), (marathons[0], ours["frameworks"][0])):
+        assert set(mine) ^ set(theirs) <= KEPT_BY_OTHERS | BUILT_BEFORE.get(version, set())
