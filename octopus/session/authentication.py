@@ -88,6 +88,7 @@ class Login:
     async def _try(
         self, user_name: str, *, method: str, login: str, password: str = "", fingerprint: str = "", principals: tuple[str, ...] = ()
     ) -> bool:
+        self.identity = None  # of this attempt alone, whatever came before
         self.connection = msgspec.structs.replace(self.connection, user_name=user_name)
         attempt = AuthAttempt(
             connection=self.connection, method=method, login=login, password=password, fingerprint=fingerprint, principals=principals

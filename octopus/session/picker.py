@@ -137,7 +137,8 @@ class Picker:
         self._scroll(len(found))
         rows = [self._row(one, marked=self._top + at == self._marked) for at, one in enumerate(found[self._top :][: self._list_rows])]
         rows += [""] * (self._list_rows - len(rows))
-        prompt = f"{plain(self._title)}> {self.query}"[-(self.size.cols - 1) :]
+        prompt = f"{plain(self._title)}> {self.query}"
+        prompt = prompt[max(0, len(prompt) - self.size.cols + 1) :]
         lines = [prompt, *rows, plain(self._footer(len(found)), self.size.cols - 1)][: self.size.rows]
         drawn = "".join(f"\x1b[{at};1H{text}\x1b[K" for at, text in enumerate(lines, 1))
         return f"\x1b[?25l{drawn}\x1b[1;{len(prompt) + 1}H\x1b[?25h"
@@ -163,13 +164,14 @@ class Picker:
 
     def _row(self, one: Candidate, *, marked: bool) -> str:
         # The app matters most: it has what the others leave, and on narrow screens they go one by one.
-        width = self.size.cols - 3
+        width = max(0, self.size.cols - 3)
         cells = [(short_id(one.task), 8), (one.agent, min(24, width // 4)), (age(one.started, self._now), 5)]
         while cells and width - sum(size + 1 for _, size in cells) < 16:
             cells.pop()
         rest = sum(size + 1 for _, size in cells)
         text = " ".join([plain(one.app, width - rest).ljust(width - rest), *(plain(cell, size).ljust(size) for cell, size in cells)])
-        return f"\x1b[7m> {text}\x1b[0m" if marked else f"  {text}"
+        line = f"{'>' if marked else ' '} {text}"[: self.size.cols - 1]
+        return f"\x1b[7m{line}\x1b[0m" if marked else line
 
     def _footer(self, count: int) -> str:
         at = f"{min(self._marked + 1, count)}/{count}"

@@ -1,4 +1,4 @@
-"""asyncssh's connection with what it leaves open: memory bounded both ways, keys proven before anybody is asked about them.
+"""asyncssh's connection with what it leaves open: output bounded by what the client takes, keys proven before anybody is asked about them.
 
 All that reaches into asyncssh's private parts is here; ``tests/integration/test_ssh_connection.py`` pins each of them.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 import asyncssh
 from asyncssh.channel import SSHServerChannel
-from asyncssh.constants import MSG_CHANNEL_CLOSE
-from asyncssh.packet import SSHPacket, String
+from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_IGNORE
+from asyncssh.packet import SSHPacket, SSHPacketLogger, String
 
 from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for
 from octopus.session.ssh_keys import OfferedKey
@@ -21,8 +21,6 @@ from octopus.session.ssh_keys import OfferedKey
 ProveKey = Callable[[str, OfferedKey], Awaitable[bool]]
 """Asks, by user name, whether the owner of a key may come in; its signature is verified."""
 
-MAX_INPUT = 1 << 20
-"""Bytes received and not yet taken apart before the socket is left alone."""
 MAX_ENVIRONMENT = 64
 MAX_ENVIRONMENT_BYTES = 32_768
 
@@ -35,8 +33,6 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         loop: asyncio.AbstractEventLoop,
         options: asyncssh.SSHServerConnectionOptions,
         server: asyncssh.SSHServer,
-        *,
-        max_input: int = MAX_INPUT,
     ) -> None:
         super().__init__(loop, options)
         self._protocol_factory = lambda: server
@@ -44,8 +40,6 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         self.writable.set()
         self.spend_key: Callable[[str], bool] = lambda kind: True
         self.prove_key: ProveKey = _nobody
-        self._max_input = max_input
-        self._input_paused = False
         self._socket_full = False
         # asyncssh sets the signature's algorithm on the key itself: shared, two connections would overwrite each other's.
         offered = {name.encode() for name in HOST_KEYS}
@@ -75,6 +69,14 @@ class GatewayConnection(asyncssh.SSHServerConnection):
             self._cert_options = offered.certificate.options
         return True
 
+    async def reload_config(self) -> None:
+        """Read nothing anew for a user: there are no configuration files, and options are made from values once."""
+
+    def send_packet(self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None) -> None:
+        """Send a packet, without the empty one that asyncssh puts before each against an attack on CBC: none is offered."""
+        if pkttype != MSG_IGNORE:
+            super().send_packet(pkttype, *args, handler=handler)
+
     def _send_kexinit(self) -> None:
         self._enc_algs = [name.encode() for name in ciphers_for(self._client_version.decode("ascii", "replace"))]
         super()._send_kexinit()
@@ -100,25 +102,6 @@ class GatewayConnection(asyncssh.SSHServerConnection):
             self.writable.clear()
         else:
             self.writable.set()
-
-    def data_received(self, data: bytes, datatype: int | None = None) -> None:
-        """Take bytes from the socket, and no more while those before wait (for the directory, say)."""
-        super().data_received(data, datatype)
-        self._weigh_input()
-
-    def _finish_recv_packet(self, *args: Any, **kwargs: Any) -> None:
-        super()._finish_recv_packet(*args, **kwargs)
-        self._weigh_input()
-
-    def _weigh_input(self) -> None:
-        full = len(self._inpbuf) > self._max_input
-        if self._transport is None or full == self._input_paused:
-            return
-        self._input_paused = full
-        if full:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
 
     def create_server_channel(
         self, encoding: str | None = "", errors: str = "", window: int = 0, max_pktsize: int = 0

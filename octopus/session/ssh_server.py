@@ -6,12 +6,13 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import asyncssh
+import structlog
 
 from octopus import hostkeys
 from octopus.control.plane import LiveSession, Plane
@@ -31,6 +32,8 @@ from octopus.session.visit import Visit
 MAX_BANNER = 65_536
 """Bytes of the banner file."""
 
+_log = structlog.get_logger(__name__)
+
 
 def new_id() -> str:
     """Return 48 random bits as hexadecimal digits."""
@@ -38,7 +41,8 @@ def new_id() -> str:
 
 
 class Gateway:
-    """Serves SSH connections. Times in seconds; ``idle_timeout`` 0 is none and holds where a rule sets none.
+    """Serves SSH connections. Times in seconds; ``idle_timeout`` 0 is none and holds where a rule sets none. ``max_recording`` in
+    bytes of one session; ``max_channels`` at a time on one connection.
 
     Raise ConfigError: host keys missing or readable by others, a banner or authorities that cannot be read.
     ``clock`` gives seconds since 1970; ``new_id`` what is unique among sessions and connections of all workers.
@@ -58,13 +62,14 @@ class Gateway:
         keepalive_interval: float = 30.0,
         keepalive_count: int = 4,
         max_channels: int = 64,
+        max_recording: int = 4 << 30,
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = new_id,
     ) -> None:
         self.connections = 0
         self._plane = plane
         self._backend = backend
-        self._recordings = Recordings(recordings, clock=clock)
+        self._recordings = Recordings(recordings, clock=clock, max_bytes=max_recording)
         self._banner = _banner(banner_file)
         self._authorities = Authorities(trusted_user_ca_keys)
         self._idle_timeout = idle_timeout
@@ -108,6 +113,8 @@ class Gateway:
                 try:
                     await loop.connect_accepted_socket(lambda: connection, sock)
                     await connection.wait_closed()
+                except OSError as error:
+                    _log.info("connection lost before it began", client=client, error=str(error))
                 finally:
                     connection.abort()
         finally:
@@ -147,7 +154,7 @@ def _started(tasks: asyncio.TaskGroup, visit: Visit) -> None:
 
 
 def _options(
-    host_keys: list[str], login_grace_time: float, keepalive_interval: float, keepalive_count: int
+    host_keys: Sequence[asyncssh.SSHKeyPair], login_grace_time: float, keepalive_interval: float, keepalive_count: int
 ) -> asyncssh.SSHServerConnectionOptions:
     """Return the options of every connection: nothing from configuration files, nothing offered that is not needed."""
     return asyncssh.SSHServerConnectionOptions(
@@ -172,12 +179,12 @@ def _options(
     )
 
 
-def _host_keys(directory: Path) -> list[str]:
-    """Return the files of the keys to use, best first."""
+def _host_keys(directory: Path) -> Sequence[asyncssh.SSHKeyPair]:
+    """Return the keys to use, best first, loaded once: to check an RSA key takes a second."""
     found = [key for key in hostkeys.read(directory) if key.algorithm in ssh_algorithms.HOST_KEY_KINDS]
     if not found:
         raise ConfigError([f"{directory}: holds neither an Ed25519 nor an RSA key"])
-    return [key.path for key in sorted(found, key=lambda key: ssh_algorithms.HOST_KEY_KINDS.index(key.algorithm))]
+    return asyncssh.load_keypairs([key.path for key in sorted(found, key=lambda key: ssh_algorithms.HOST_KEY_KINDS.index(key.algorithm))])
 
 
 def _banner(file: str) -> str:

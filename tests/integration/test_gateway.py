@@ -257,6 +257,46 @@ async def test_recording_that_cannot_be_written_refuses(part: GatewayPart) -> No
     assert (await part.ssh.run("t", "echo ever", key=part.key)).stdout == b"ever\n"
 
 
+async def test_recording_that_is_full_ends_the_session(tmp_path: Path) -> None:
+    """Once nothing more can be recorded nothing more is shown: the session ends with one line, and its end is on the trail."""
+    async with gateway_part(tmp_path, max_recording=5000) as part:
+        async with part.ssh.terminal("t", "yes; echo survived", key=part.key, options=["-tt"]) as terminal:
+            await terminal.expect(rb"octopus: the session cannot be recorded \[s-")
+            assert await terminal.wait() == 69
+        [end] = await part.plane.ended()
+        assert end.event == "session.failed"
+        assert end.data["recordings"] == []
+        assert part.backend.running == []
+
+
+async def test_client_that_does_not_read_can_be_ended(part: GatewayPart) -> None:
+    """An operator ends a session whose client takes nothing more, not even the reason."""
+    async with asyncssh.connect(
+        "127.0.0.1", part.port, username="t", client_keys=[str(part.key)], known_hosts=None, config=None
+    ) as connection:
+        process = await connection.create_process("cat /dev/zero", encoding=None, window=65536)
+        process.channel.pause_reading()
+        async with part.plane.recorded:
+            await part.plane.recorded.wait_for(lambda: bool(part.plane.events))
+        [live] = part.gateway.sessions()
+        await part.gateway.kill(live.session, "stuck")
+        [end] = await part.plane.ended()
+        assert end.data["reason"] == "ended: stuck"
+
+
+async def test_gateway_that_stops_ends_its_sessions_on_the_record(tmp_path: Path) -> None:
+    """Cancelled in the middle of sessions, each still has its one terminal event."""
+    async with gateway_part(tmp_path) as part:
+        async with part.ssh.terminal("t", key=part.key) as terminal:
+            await terminal.expect(rb"\$ ")
+            await part.stop()
+            await terminal.wait()
+        [end] = await part.plane.ended()
+        assert (end.event, end.data["reason"]) == ("session.failed", "the session's worker was stopped")
+        assert end.data["recordings"][0]["size"] > 0
+        assert part.backend.running == []
+
+
 async def test_bug_is_one_line_and_others_live_on(part: GatewayPart) -> None:
     """An error nobody thought of is 70 for its own session, the connection stays."""
     part.plane.refusals["t"] = cast(OctopusError, ZeroDivisionError("secret detail"))

@@ -28,7 +28,9 @@ def target(task: str = "logging_logstash.3f9c7a5e-8a11-11e5-9c5b-56847afe9799", 
 class GatewayPart:
     """A gateway that listens; ``key`` is alice's, ``stranger`` nobody's."""
 
-    def __init__(self, gateway: Gateway, plane: FakePlane, backend: LocalBackend, port: int, directory: Path) -> None:
+    def __init__(
+        self, gateway: Gateway, plane: FakePlane, backend: LocalBackend, port: int, directory: Path, serving: set[asyncio.Task[None]]
+    ) -> None:
         self.gateway = gateway
         self.plane = plane
         self.backend = backend
@@ -38,6 +40,13 @@ class GatewayPart:
         self.stranger = directory / "stranger"
         self.recordings = directory / "recordings"
         self.ssh = SshClient("127.0.0.1", port, directory)
+        self._serving = serving
+
+    async def stop(self) -> None:
+        """Cancel every connection that is served, as a worker does that must end."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -56,7 +65,7 @@ async def gateway_part(directory: Path, **options: Any) -> AsyncIterator[Gateway
     serving: set[asyncio.Task[None]] = set()
     accepting = asyncio.create_task(_accept(listener, gateway, serving))
     try:
-        yield GatewayPart(gateway, plane, backend, listener.getsockname()[1], directory)
+        yield GatewayPart(gateway, plane, backend, listener.getsockname()[1], directory, serving)
     finally:
         for task in [accepting, *serving]:
             task.cancel()

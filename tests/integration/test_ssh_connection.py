@@ -1,0 +1,207 @@
+"""What is changed of asyncssh's connection, each change held by a client that would show its absence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from octopus import hostkeys
+from octopus.core.errors import ConfigError
+from octopus.session.ssh_algorithms import CIPHERS, ciphers_for
+from octopus.session.ssh_server import Gateway
+from tests.fake_plane import FakePlane
+from tests.parts.gateway import GatewayPart, gateway_part
+from tests.parts.local_backend import LocalBackend
+
+SIZE = 120 << 20
+
+
+@pytest.fixture
+async def part(tmp_path: Path) -> AsyncIterator[GatewayPart]:
+    """A gateway for one test."""
+    async with gateway_part(tmp_path) as part:
+        yield part
+
+
+def connected(part: GatewayPart, **options: Any) -> contextlib.AbstractAsyncContextManager[asyncssh.SSHClientConnection]:
+    """Return alice's connection, by asyncssh as a client."""
+    return asyncssh.connect("127.0.0.1", part.port, username="t", client_keys=[str(part.key)], known_hosts=None, config=None, **options)
+
+
+def resident() -> int:
+    """Return this process's resident memory in bytes."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS:"))
+
+
+@pytest.mark.parametrize("way", ["down", "up"])
+async def test_bulk_is_whole_and_memory_flat(part: GatewayPart, way: str) -> None:
+    """120 MiB arrive unchanged either way, and a second transfer finds the gateway's memory where the first left it."""
+    source = f"head -c {SIZE} /dev/zero | tr '\\0' x"
+    ssh = part.ssh.command("t", f'"{source}"' if way == "down" else "sha256sum", key=part.key)
+    shell = " ".join(ssh) + " | sha256sum" if way == "down" else f"{source} | " + " ".join(ssh)
+    sizes = []
+    for _ in range(2):
+        ended = await part.ssh.run_program(["sh", "-c", shell])
+        assert ended.stdout.split()[0].decode() == hashlib.sha256(b"x" * SIZE).hexdigest()
+        sizes.append(resident())
+    assert sizes[1] - sizes[0] < 24 << 20
+
+
+async def test_many_key_exchanges_lose_nothing(part: GatewayPart) -> None:
+    """Keys changed every MiB, by either side, cut and reorder nothing: what a transfer of gigabytes meets."""
+    async with connected(part, rekey_bytes=1 << 20) as connection:
+        process = await connection.create_process("cat", encoding=None)
+        data = bytes(range(256)) * (16 << 12)
+
+        async def send() -> None:
+            for start in range(0, len(data), 65536):
+                process.stdin.write(data[start : start + 65536])
+                await process.stdin.drain()
+            process.stdin.write_eof()
+
+        sending = asyncio.create_task(send())
+        assert await process.stdout.read() == data
+        await sending
+
+
+async def test_huge_window_does_not_fill_memory(part: GatewayPart) -> None:
+    """A client that grants 1 GiB and does not read its socket (PuTTY does) is not served from memory."""
+    before = resident()
+    async with connected(part) as connection:
+        process = await connection.create_process("head -c 400000000 /dev/zero", encoding=None, window=1 << 30)
+        connection._transport.pause_reading()  # type: ignore[union-attr]
+        moved = await settled(lambda: part.gateway.moved)
+        assert 0 < moved < 64 << 20
+        assert resident() - before < 64 << 20
+        connection.abort()
+        process.close()
+    await part.plane.ended()
+
+
+async def test_input_nobody_reads_stays_with_the_client(part: GatewayPart) -> None:
+    """A command that does not read holds the client up after its window, not the gateway's memory."""
+    async with connected(part) as connection:
+        process = await connection.create_process("sleep 1000", encoding=None)
+        process.stdin.write(b"x" * (64 << 20))
+        await settled(lambda: process.channel.get_write_buffer_size())
+        assert process.channel.get_write_buffer_size() > 56 << 20
+        connection.abort()
+    await part.plane.ended()
+
+
+async def test_environment_is_bounded(part: GatewayPart) -> None:
+    """Thousands of variables are refused one by one; the session has the first few."""
+    async with connected(part) as connection:
+        await connection.run("true", env={f"LC_{number}": "x" for number in range(500)})
+    assert len(part.plane.requests[0].env) == 64
+
+
+async def test_channels_are_bounded(tmp_path: Path) -> None:
+    """A connection that opens channel after channel is refused the one too many, in words, and keeps the others."""
+    async with gateway_part(tmp_path, max_channels=3) as part, connected(part) as connection:
+        open_ones = [await connection.create_process("cat") for _ in range(3)]
+        with pytest.raises(asyncssh.ChannelOpenError, match="too many sessions on one connection"):
+            await connection.create_process("cat")
+        for process in open_ones:
+            process.stdin.write_eof()
+            assert (await process.wait()).exit_status == 0
+        assert (await connection.run("echo again")).stdout == "again\n"
+
+
+async def test_flood_of_signals_and_resizes_is_bounded(part: GatewayPart) -> None:
+    """Requests that pass no window are dropped past a limit; the session goes on."""
+    async with connected(part) as connection:
+        program = "trap '' USR1; echo ready; read line; echo $line"
+        process = await connection.create_process(program, term_type="xterm", term_size=(80, 24))
+        assert "ready" in await process.stdout.readline()
+        for number in range(5000):
+            process.change_terminal_size(80 + number % 2, 24)
+            process.send_signal("USR1")
+        process.stdin.write("done\n")
+        assert "done" in await process.stdout.read()
+
+
+async def test_grace_time_closes_silent_connections(tmp_path: Path) -> None:
+    """A connection that does not log in is closed after the grace time."""
+    async with gateway_part(tmp_path, login_grace_time=0.5) as part:
+        reader, writer = await asyncio.open_connection("127.0.0.1", part.port)
+        assert (await reader.readline()) == b"SSH-2.0-octopus\r\n"
+        await reader.read()
+        writer.close()
+
+
+async def test_garbage_is_closed(part: GatewayPart) -> None:
+    """Bytes that are no SSH end their connection only."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", part.port)
+    writer.write(b"GET / HTTP/1.0\r\n\r\n" * 10)
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+    writer.close()
+    assert (await part.ssh.run("t", "echo fine", key=part.key)).stdout == b"fine\n"
+
+
+async def test_banner_is_shown_before_authentication(tmp_path: Path) -> None:
+    """The banner file's text is shown to everybody, once."""
+    (tmp_path / "banner").write_text("Authorised use only.\n")
+    async with gateway_part(tmp_path, banner_file=str(tmp_path / "banner")) as part:
+        command = [word.replace("LogLevel=ERROR", "LogLevel=INFO") for word in part.ssh.command("t", "true", key=part.key)]
+        assert (await part.ssh.run_program(command)).stderr.count(b"Authorised use only.") == 1
+
+
+async def test_rsa_host_key_serves_many_at_once_with_either_hash(tmp_path: Path) -> None:
+    """Connections that agree on different RSA signatures at the same time do not disturb each other."""
+    hostkeys.create(tmp_path / "all")
+    async with gateway_part(tmp_path) as part:
+        other = Gateway(plane=part.plane, backend=part.backend, host_keys=tmp_path / "all", recordings=part.recordings)
+        part.gateway._options = other._options
+        other.close()
+        kinds = itertools.cycle(["rsa-sha2-256", "rsa-sha2-512"])
+        results = await asyncio.gather(
+            *(part.ssh.run("t", "echo ok", key=part.key, options=["-o", f"HostKeyAlgorithms={next(kinds)}"]) for _ in range(9))
+        )
+    assert {(one.status, one.stdout) for one in results} == {(0, b"ok\n")}
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty", "open", "banner"])
+def test_faults_stop_the_start(tmp_path: Path, fault: str) -> None:
+    """No directory, no key in it, a key that others may read, a banner that is not there: no gateway."""
+    keys = tmp_path / "keys"
+    if fault != "missing":
+        keys.mkdir()
+    if fault in ("open", "banner"):
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(keys / "ssh_host_ed25519_key")
+        (keys / "ssh_host_ed25519_key").chmod(0o644 if fault == "open" else 0o600)
+    with pytest.raises(ConfigError):
+        Gateway(
+            plane=FakePlane({}, passwords={}),
+            backend=LocalBackend(),
+            host_keys=keys,
+            recordings=tmp_path,
+            banner_file=str(tmp_path / "none") if fault == "banner" else "",
+        )
+
+
+def test_openssh_is_offered_the_fast_ciphers_only() -> None:
+    """Its own order starts with slower ones; all others may choose."""
+    assert all("gcm" in name for name in ciphers_for("SSH-2.0-OpenSSH_9.2p1 Debian-2"))
+    assert ciphers_for("SSH-2.0-dropbear_2022.83") == CIPHERS
+
+
+async def settled(value: Any, quiet: float = 0.3) -> int:
+    """Wait until a value has not changed for a while, and return it."""
+    loop = asyncio.get_running_loop()
+    last, since = value(), loop.time()
+    while loop.time() - since < quiet:
+        await asyncio.sleep(0)
+        if (now := value()) != last:
+            last, since = now, loop.time()
+    return int(last)
