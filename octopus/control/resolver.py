@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
+import structlog
 
 from octopus.control.plane import Candidate
 from octopus.core.cluster import Cluster
@@ -23,6 +24,8 @@ LookUp = Callable[[str], Awaitable[bool]]
 
 AgentContainer = Callable[[Agent, str, str], Awaitable[str]]
 """Asks an agent for the container of a framework's executor. Raises ContainerUnavailable."""
+
+_log = structlog.get_logger(__name__)
 
 
 class ClusterResolver:
@@ -107,12 +110,19 @@ class ClusterResolver:
         )
 
     async def _clue(self, task: Task, agent: Agent) -> ContainerClue:
-        """Return the clue, with the container's id from the agent where the master does not say it (before Mesos 1.2)."""
+        """Return the clue, with the container's id from the agent where the master does not say it (before Mesos 1.2).
+
+        Where the agent does not say it either the engine still finds the container, by the sandbox the agent mounted in it.
+        """
         if task.container or task.engine or self._agent_container_id is None:
             return task.clue
         # A command task's executor is called like the task on the agent, and nothing in the master's answers.
         executor = task.executor or task.id
-        container = await self._agent_container_id(agent, task.framework, executor)
+        try:
+            container = await self._agent_container_id(agent, task.framework, executor)
+        except ContainerUnavailable as error:
+            _log.warning("an agent does not name a container", agent=agent.hostname, task=task.id, error=str(error))
+            return task.clue
         return msgspec.structs.replace(task.clue, container_id=container)
 
 

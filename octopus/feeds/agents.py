@@ -27,6 +27,8 @@ class AgentStates:
                 for path in dict.fromkeys(paths):
                     url = f"http://{host}:{agent.port}{path}"
                     status, body = await self._http.get(url, trusted=False, limit=self._max_body)
+                    if status == 401:
+                        raise ContainerUnavailable(f"agent {agent.hostname}: HTTP 401")
                     if status == 200 and (container := container_of(body, framework, executor, url)):
                         return container
         except OctopusError as error:

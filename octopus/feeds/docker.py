@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import docker
+import docker.constants
 import docker.errors
 import docker.tls
 import msgspec
@@ -130,7 +131,13 @@ class DockerFeed:
             pair = (self._engine.tls_cert, self._engine.tls_key) if self._engine.tls_cert else None
             tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=self._engine.tls_ca or None, verify=True)
             url = "tcp://" + url.removeprefix("https://")
-        return docker.APIClient(base_url=url.replace("http://", "tcp://", 1), version="auto", tls=tls, timeout=self._timeout)
+        address: dict[str, Any] = {"base_url": url.replace("http://", "tcp://", 1), "tls": tls, "timeout": self._timeout}
+        # ``version="auto"`` would leave the connection open when the engine does not answer in the constructor.
+        with contextlib.closing(docker.APIClient(version=docker.constants.DEFAULT_DOCKER_API_VERSION, **address)) as asking:
+            spoken = asking.version(api_version=False)
+        if not isinstance(spoken, dict) or not isinstance(spoken.get("ApiVersion"), str):
+            raise BadUpstream(self._engine.url, "not a Docker engine", printable(str(spoken)[:100]))
+        return docker.APIClient(version=spoken["ApiVersion"], **address)
 
 
 def snapshot_of(raw: Any, hostname: str, source: str) -> Snapshot:

@@ -188,6 +188,19 @@ async def test_before_mesos_1_2_the_agent_tells_the_container() -> None:
     assert asked == [("127.0.0.1", "20150403-140128-251789322-5050-6047-0000", "hello.dc130e23-df88-11e4-b9ec-080027fc1312")]
 
 
+async def test_where_the_agent_does_not_tell_the_engine_has_to() -> None:
+    """An agent that is guarded or slow is no reason not to try: the sandbox names the run as well."""
+    cluster = Cluster()
+    cluster.replace(decode_state(mesos("master-state-0.22.0-small.json")))
+
+    async def agent_container_id(agent: Agent, framework: str, executor: str) -> str:
+        raise ContainerUnavailable("HTTP 401")
+
+    resolver = ClusterResolver(cluster, engine_address=_engine, agent_container_id=agent_container_id)
+    target = await resolver.resolve(parse_target("hello"), _only("/hello"))
+    assert target.clue.container_id == ""
+
+
 async def test_a_task_whose_agent_is_not_known_cannot_be_entered() -> None:
     """It is said so, rather than that it does not run."""
     cluster = Cluster()
