@@ -90,6 +90,7 @@ class FileAuditLog:
         # Shielded: that one caller leaves is no reason not to write.
         problem = await asyncio.shield(waiting.outcome)
         if problem is not None:
+            _log.error("audit trail cannot be written", audit_event=event.event, session=event.session, error=str(problem))
             raise AuditUnavailable(str(problem)) from problem
 
     def holds(self, key: str) -> bool:
@@ -124,7 +125,6 @@ class FileAuditLog:
         try:
             await self._on_disk_thread(partial(self._file.append, b"".join(lines)))
         except AuditUnavailable as error:
-            _log.error("audit trail cannot be written", error=str(error), events=len(batch))
             return [], error
         return lines, None
 

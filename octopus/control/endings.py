@@ -30,15 +30,21 @@ class Endings:
         self._wake = asyncio.Event()
 
     async def write(self, event: AuditEvent) -> None:
-        """Return once the event is durable. Raise AuditUnavailable when it has to wait; it is owed then."""
+        """Return once the event is durable. Raise AuditUnavailable when it has to wait; it is owed then.
+
+        Raise ValueError for what can never be a line of the trail; that is not owed.
+        """
         if len(self._owed) >= self._max_owed and event.session not in self._owed:
             raise AuditUnavailable(f"{self._max_owed} sessions' ends wait for the audit trail")
         self._owed.setdefault(event.session, event)
         try:
             await self._settle(event)
-        finally:
-            if event.session in self._owed:
-                self._wake.set()
+        except (AuditUnavailable, asyncio.CancelledError):
+            self._wake.set()
+            raise
+        except BaseException:
+            self._owed.pop(event.session, None)
+            raise
 
     async def run(self) -> None:
         """Retry for ever what is owed."""
