@@ -17,8 +17,8 @@ from octopus.engine.reaper import SIGNALS, Place, Reaper
 from octopus.engine.wire import Container
 
 VEOF = b"\x04"
-_LINE_END = b"\r\n\x04"
-_SIGNAL_CHARS = {"INT": b"\x03", "QUIT": b"\x1c", "TSTP": b"\x1a"}
+LINE_END = b"\r\n\x04"
+SIGNAL_CHARS = {"INT": b"\x03", "QUIT": b"\x1c", "TSTP": b"\x1a"}
 _KILLED = 137
 _SECOND_RESIZE = 0.1
 _POLL = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -82,7 +82,7 @@ class DockerExecStream:
         """Half-close. With a terminal that would cut the output: there VEOF, twice when it only flushes a started line."""
         with contextlib.suppress(OSError):
             if self._tty:
-                await self._stream.write(VEOF if self._last in _LINE_END else VEOF * 2)
+                await self._stream.write(VEOF if self._last in LINE_END else VEOF * 2)
             else:
                 await self._stream.write_eof()
 
@@ -95,8 +95,8 @@ class DockerExecStream:
         """Deliver a signal: a terminal's own by its control character, all others to each process. Raise InvalidRequest."""
         if name not in SIGNALS:
             raise InvalidRequest(f"no signal {name!r}", notice="that signal is not known")
-        if self._tty and name in _SIGNAL_CHARS:
-            await self.write(_SIGNAL_CHARS[name])
+        if self._tty and name in SIGNAL_CHARS:
+            await self.write(SIGNAL_CHARS[name])
         elif self._place is None:
             raise InvalidRequest(f"no shell in {self.container} to signal from", notice="this container has no shell to signal from")
         else:
