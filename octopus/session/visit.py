@@ -50,7 +50,7 @@ class Visit:
         try:
             await self._serve()
         except OctopusError as error:
-            getattr(_log, error.level)("session not served", session=self._session, kind=type(error).__name__, error=str(error))
+            getattr(_log, error.level)("session refused or cut off", session=self._session, kind=type(error).__name__, error=str(error))
             await self._tell(error.notice + _listed(error), error.exit_status)
         except Exception:
             _log.exception("session failed with a bug", session=self._session)
