@@ -16,6 +16,7 @@ from octopus.core.errors import BadUpstream
 from octopus.core.wire import address, read_json
 
 _NODE = re.compile(r"(?:json\.)?info_([0-9]{1,20})")
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 _SOURCE = "ZooKeeper master node"
 
 
@@ -41,7 +42,13 @@ def leading_node(children: Iterable[str]) -> str:
 
 def master_address(node: str, data: bytes) -> tuple[str, int]:
     """Return ip (or host name) and port of the master that a node describes. Raise BadUpstream."""
-    master = read_json(data, _Master, _SOURCE) if node.startswith("json.") else _from_protobuf(data)
+    host, port = _address(read_json(data, _Master, _SOURCE) if node.startswith("json.") else _from_protobuf(data))
+    if not _HOST.fullmatch(host) or not 0 < port < 65536:
+        raise BadUpstream(_SOURCE, "no address in it", node)
+    return host, port
+
+
+def _address(master: _Master) -> tuple[str, int]:
     if master.address and master.address.port and (master.address.ip or master.address.hostname):
         return master.address.ip or master.address.hostname, master.address.port
     _, ip, port = address(master.pid)
@@ -50,7 +57,7 @@ def master_address(node: str, data: bytes) -> tuple[str, int]:
     if master.ip:
         # The number is in network order as a little-endian machine reads it.
         return str(ipaddress.IPv4Address((master.ip & 0xFFFFFFFF).to_bytes(4, "little"))), master.port
-    raise BadUpstream(_SOURCE, "no address in it", node)
+    return "", 0
 
 
 def _from_protobuf(data: bytes) -> _Master:

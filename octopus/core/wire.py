@@ -145,6 +145,6 @@ def address(pid: str) -> tuple[str, str, int]:
     """Return libprocess prefix, ip and port of a pid: ``slave(1)@10.0.0.7:5051``; ("", "", 0) when it is none."""
     prefix, at, rest = pid.rpartition("@")
     ip, colon, port = rest.rpartition(":")
-    if not (at and colon and port.isdecimal() and len(port) < 6):
+    if not (at and colon and port.isdecimal() and len(port) < 6 and int(port) < 65536):
         return "", "", 0
     return prefix, ip.strip("[]"), int(port)

@@ -21,7 +21,7 @@ MAX_BODY = 8 * 1024 * 1024
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a URL."""
+    """Return scheme, host and port of a URL. Raise ValueError when it is none."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").casefold(), parts.port or (443 if parts.scheme == "https" else 80)
 
@@ -89,6 +89,7 @@ class Http:
         ``trusted``: the credentials may go there. Raise OrchestratorUnavailable, BadUpstream.
         """
         try:
+            origin(url)  # httpx lets a port above 65535 through, and the socket then raises what no caller expects
             request = self._client.build_request(method, url, headers=headers, content=content)
             if read_timeout is not None:
                 request.extensions["timeout"] = {**request.extensions["timeout"], "read": read_timeout}

@@ -7,7 +7,6 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
-from urllib.parse import urljoin, urlsplit
 
 from octopus.core.cluster import Cluster
 from octopus.core.decoders import EventNames
@@ -16,7 +15,7 @@ from octopus.core.inventory import FeedStatus, MarathonSnapshot
 from octopus.core.marathon_state import decode_marathon
 from octopus.feeds.health import Backoff, FeedHealth, Misses, TokenBucket
 from octopus.feeds.http import Http, in_time, origin
-from octopus.feeds.masters import REDIRECTS, last_error
+from octopus.feeds.masters import REDIRECTS, LeaderWalk, last_error
 
 JSON = {"Accept": "application/json"}
 """Before 1.10 ``/v2/tasks`` answers in plain text unless asked for JSON."""
@@ -149,22 +148,22 @@ class MarathonFeed:
         backoff = Backoff(longest=self._poll_interval * 4, rng=self._rng)
         while True:
             try:
-                await self._listen(self._last, backoff)
+                await self._listen(LeaderWalk(self._last), backoff)
             except (BadUpstream, OrchestratorUnavailable):
                 pass  # the readings tell whether Marathon works
             finally:
                 self._streaming = False
             await asyncio.sleep(backoff.failed())
 
-    async def _listen(self, base: str, backoff: Backoff, hops: int = 2) -> None:
+    async def _listen(self, walk: LeaderWalk, backoff: Backoff) -> None:
         """Read events until the stream ends: each only says that something changed, for there is no guarantee on their order."""
-        url = base + EVENTS_PATH
+        url = walk.base + EVENTS_PATH
         opened = self._http.open("GET", url, trusted=self._trusted(url), headers=EVENT_STREAM, read_timeout=self._silence)
         async with opened as answer:
-            if answer.status in REDIRECTS and hops:
+            if answer.status in REDIRECTS:
                 # A standby from 1.7 on sends listeners to the leader.
-                leader = urlsplit(urljoin(url, answer.headers.get("Location", "")))
-                return await self._listen(f"{leader.scheme}://{leader.netloc}", backoff, hops - 1)
+                walk.redirected(answer.headers.get("Location", ""))
+                return await self._listen(walk, backoff)
             if answer.status != 200 or not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
                 return
             self._streaming = True

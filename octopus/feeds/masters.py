@@ -58,7 +58,10 @@ class LeaderWalk:
 
     def to(self, base: str) -> None:
         """Go on to ``base``. Raise BadUpstream when that leads nowhere."""
-        scheme, host, _ = origin(base)
+        try:
+            scheme, host, _ = origin(base)
+        except ValueError as error:
+            raise BadUpstream(self.base, "sends us to no address", base) from error
         if scheme not in {"http", "https"} or not host or (self.base.startswith("https:") and scheme != "https"):
             raise BadUpstream(self.base, "sends us to a place we do not go", base)
         if origin(base) in self._been or len(self._been) > MAX_HOPS:
@@ -70,7 +73,6 @@ class LeaderWalk:
         """Follow a ``Location``; without a scheme (``//host:port/path``) the current one is kept (Mesos 1.0 on)."""
         try:
             parts = urlsplit(urljoin(self.base + "/", location))
-            _ = parts.port
         except ValueError as error:
             raise BadUpstream(self.base, "a Location that is no URL", location) from error
         self.to(f"{parts.scheme}://{parts.netloc}")

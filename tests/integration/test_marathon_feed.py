@@ -226,6 +226,22 @@ async def test_a_standby_sends_listeners_on() -> None:
             assert all(path.startswith("/v2/events") for path in leader.paths())
 
 
+@pytest.mark.parametrize("location", ["", "http://[", "//127.0.0.1:99999/", "/v2/events", "ftp://x/", "//\\x/"])
+async def test_a_listener_sent_nowhere_goes_on_polling(location: str) -> None:
+    """A Location that is no place, or a circle, ends the listening and nothing else."""
+    cluster, says = cluster_with_task(), Marathon()
+
+    async def standby(asked: Asked, wire: Wire) -> None:
+        if asked.path.startswith("/v2/events"):
+            await wire.answer(302, headers={"Location": location})
+        else:
+            await says(asked, wire)
+
+    async with peer(standby) as marathon, feeding(cluster, marathon.url) as feed, running(feed):
+        await until(lambda: sum(path.startswith("/v2/events") for path in marathon.paths()) > 1 and _readings(marathon) > 2)
+        assert confirmed(cluster) == {"/a/b"}
+
+
 async def test_it_goes_and_comes_back() -> None:
     """While it is gone its age grows and what is known is served."""
     cluster, says = cluster_with_task(), Marathon()

@@ -55,6 +55,15 @@ def test_a_json_node_is_read() -> None:
     assert master_address("json.info_1", b'{"ip":16777343,"port":5050}') == ("127.0.0.1", 5050)
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"address":{"ip":"10.0.0.1","port":99999}}', b'{"address":{"ip":"x/../y","port":1}}', b'{"ip":1,"port":-1}']
+)
+def test_an_address_that_is_none_is_refused(body: bytes) -> None:
+    """A port out of range, or a host with a path in it, never becomes a URL."""
+    with pytest.raises(BadUpstream):
+        master_address("json.info_1", body)
+
+
 @pytest.mark.parametrize("data", [b"", b"\x08", b"\xff" * 12, b"\x0a\x7fshort", b"\x0d\x01\x02\x03\x04", _text(5, "m1")])
 def test_a_node_without_an_address_is_refused(data: bytes) -> None:
     """Empty, cut or foreign nodes are BadUpstream."""

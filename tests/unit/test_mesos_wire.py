@@ -258,6 +258,7 @@ def test_ports_are_bounded() -> None:
         ("a@b", ("", "", 0)),
         ("a@b:c", ("", "", 0)),
         ("a@b:999999", ("", "", 0)),
+        ("a@b:65536", ("", "", 0)),
     ],
 )
 def test_a_pid_gives_an_address(pid: str, expected: tuple[str, str, int]) -> None:

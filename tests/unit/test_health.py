@@ -1,0 +1,67 @@
+"""A feed's failures are told once, its waits grow, and what people can make it ask is bounded."""
+
+from __future__ import annotations
+
+import structlog.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octopus.core.errors import BadUpstream, OrchestratorUnavailable
+from octopus.feeds.health import Backoff, FeedHealth, Misses, TokenBucket
+
+
+def test_each_change_is_logged_once() -> None:
+    """Works, fails, fails otherwise, works, works elsewhere: five lines for any number of turns."""
+    now = [100.0]
+    health = FeedHealth("mesos", lambda: now[0])
+    assert (health.status().age, health.status().complete) == (-1.0, False)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            health.worked("http://m1")
+        for _ in range(3):
+            now[0] += 10
+            health.failed(OrchestratorUnavailable("gone"))
+        for _ in range(3):
+            health.failed(BadUpstream("m1", "garbage"))
+        assert (health.status().age, health.status().error, health.status().complete) == (30.0, "m1: garbage", False)
+        for _ in range(3):
+            health.worked("http://m1")
+        health.worked("http://m2", complete=False)
+    assert [line["log_level"] for line in lines] == ["info", "warning", "warning", "info", "info"]
+    now[0] += 5
+    health.alive()
+    assert (health.status().age, health.status().source, health.status().complete) == (0.0, "http://m2", False)
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 100))
+def test_waits_double_to_a_limit_and_spread(chance: float, failures: int) -> None:
+    """Each lies between half of the doubled wait and the whole, however often it failed."""
+    backoff = Backoff(first=1.0, longest=60.0, rng=lambda: chance)
+    waits = [backoff.failed() for _ in range(failures)]
+    for number, wait in enumerate(waits):
+        whole = min(2.0**number, 60.0)
+        assert whole / 2 <= wait <= whole
+    backoff.worked()
+    assert backoff.failed() <= 1.0
+
+
+def test_a_bucket_fills_with_time() -> None:
+    """A burst, then the rate; never more than the burst."""
+    now = [0.0]
+    bucket = TokenBucket(rate=0.5, burst=2, clock=lambda: now[0])
+    assert [bucket.take() for _ in range(3)] == [True, True, False]
+    now[0] += 2
+    assert [bucket.take() for _ in range(2)] == [True, False]
+    now[0] += 1000
+    assert [bucket.take() for _ in range(3)] == [True, True, False]
+
+
+def test_misses_are_forgotten() -> None:
+    """After their time, and the oldest when there are too many."""
+    now = [0.0]
+    misses = Misses(seconds=10.0, size=2, clock=lambda: now[0])
+    for name in ("a", "b", "c"):
+        misses.add(name)
+    assert ["a" in misses, "b" in misses, "c" in misses] == [False, True, True]
+    now[0] += 10
+    assert "c" not in misses
