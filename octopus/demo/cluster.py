@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import shutil
 import tempfile
@@ -23,7 +22,7 @@ from octopus.demo.master_routes import MasterRoutes
 from octopus.demo.mesos import Credentials, Master, Mesos
 from octopus.demo.model import Agent, Framework, Task
 from octopus.demo.resources import Resources
-from octopus.demo.serving import listening_socket, serving
+from octopus.demo.serving import Servers, listening_socket
 from octopus.demo.versions import Version
 
 DEFAULT_RESOURCES = Resources(cpus=4.0, mem=4096.0, disk=10240.0, ports=((31000, 32000),))
@@ -75,7 +74,7 @@ class DemoCluster:
             replace_unreachable=replace_unreachable,
             credentials=marathon_credentials,
         )
-        self._servers: dict[str, contextlib.AsyncExitStack] = {}
+        self._servers = Servers()
         self._background = Background()
         self._held: set[str] = set()
         self._changed = asyncio.Event()
@@ -88,19 +87,23 @@ class DemoCluster:
             self.work_dir = self._temporary = tempfile.mkdtemp(prefix="octopus-mesos-")
         self._execution = Execution(self.mesos, self._background)
         await self._background.open()
+        try:
+            await self._open()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def _open(self) -> None:
         masters, marathons = self._counts
         for _ in range(masters):
             await self._add_master()
         self.mesos.elect(self.mesos.masters[0])
         for _ in range(marathons):
-            sock = listening_socket(self._host)
-            node = f"{self._host}:{sock.getsockname()[1]}"
-            self.marathon.nodes.append(node)
-            await self._serve(node, MarathonRoutes(node, self.marathon).app(), sock)
+            await self._add_marathon()
         self._register_framework()
         self.marathon.lead(self.marathon.nodes[0])
         self._background.run(self._watch())
-        return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.mesos.events.close_all()
@@ -108,7 +111,7 @@ class DemoCluster:
         try:
             await self._background.close()
         finally:
-            await asyncio.gather(*(self._unserve(name) for name in list(self._servers)))
+            await self._servers.stop_all()
             await self._execution.close()
             if self._temporary:
                 await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
@@ -123,20 +126,18 @@ class DemoCluster:
         """The Marathon nodes' base URLs."""
         return [f"http://{node}" for node in self.marathon.nodes]
 
-    async def _serve(self, name: str, app: Any, sock: Any) -> None:
-        stack = contextlib.AsyncExitStack()
-        await stack.enter_async_context(serving(app, sock))
-        self._servers[name] = stack
-
-    async def _unserve(self, name: str) -> None:
-        await self._servers.pop(name).aclose()
-
     async def _add_master(self) -> None:
         sock = listening_socket(self._host)
         port = sock.getsockname()[1]
         master = Master(self.mesos.new_uuid(), self._host, port, self._clock(), self._host)
         self.mesos.masters.append(master)
-        await self._serve(master.pid, MasterRoutes(master, self.mesos).app(), sock)
+        await self._servers.start(master.pid, MasterRoutes(master, self.mesos).app(), sock)
+
+    async def _add_marathon(self) -> None:
+        sock = listening_socket(self._host)
+        node = f"{self._host}:{sock.getsockname()[1]}"
+        self.marathon.nodes.append(node)
+        await self._servers.start(node, MarathonRoutes(node, self.marathon).app(), sock)
 
     def _register_framework(self) -> None:
         framework, version = self.marathon.framework, self.marathon.version
@@ -170,12 +171,12 @@ class DemoCluster:
         master = self.mesos.masters[number]
         if self.mesos.leader is master:
             self.fail_over(None)
-        await self._unserve(master.pid)
+        await self._servers.stop(master.pid)
 
     async def start_master(self, number: int) -> None:
         """Start a killed master again on its port, as a standby."""
         master = self.mesos.masters[number]
-        await self._serve(master.pid, MasterRoutes(master, self.mesos).app(), listening_socket(master.host, master.port))
+        await self._servers.start(master.pid, MasterRoutes(master, self.mesos).app(), listening_socket(master.host, master.port))
 
     def lead_marathon(self, number: int | None) -> None:
         """Let that Marathon node lead (None: nobody); event streams end."""
@@ -186,13 +187,13 @@ class DemoCluster:
         node = self.marathon.nodes[number]
         if self.marathon.leader == node:
             self.marathon.lead(None)
-        await self._unserve(node)
+        await self._servers.stop(node)
 
     async def start_marathon(self, number: int) -> None:
         """Start a killed Marathon node again on its port; it leads when nobody does."""
         node = self.marathon.nodes[number]
         host, _, port = node.rpartition(":")
-        await self._serve(node, MarathonRoutes(node, self.marathon).app(), listening_socket(host, int(port)))
+        await self._servers.start(node, MarathonRoutes(node, self.marathon).app(), listening_socket(host, int(port)))
         if self.marathon.leader is None:
             self.marathon.lead(node)
 
@@ -218,7 +219,7 @@ class DemoCluster:
         if engine is not None:
             self._execution.add_engine(agent.id, engine)
         if sock is not None:
-            await self._serve(agent.pid, AgentRoutes(agent, self.mesos).app(), sock)
+            await self._servers.start(agent.pid, AgentRoutes(agent, self.mesos).app(), sock)
         self.mesos.add_agent(agent)
         return agent
 
@@ -236,8 +237,7 @@ class DemoCluster:
         agent = self.agent(hostname)
         self.mesos.remove_agent(agent)
         await self._execution.remove_engine(agent.id)
-        if agent.pid in self._servers:
-            await self._unserve(agent.pid)
+        await self._servers.stop(agent.pid)
 
     def agent_unreachable(self, hostname: str) -> None:
         """Cut an agent off: its containers go on running, its tasks are TASK_UNREACHABLE."""

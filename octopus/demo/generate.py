@@ -6,7 +6,7 @@ import random
 
 from octopus.demo.app_model import App, Instance, complete, instance_id, task_id
 from octopus.demo.cluster import DemoCluster
-from octopus.demo.launching import container_of, environment
+from octopus.demo.launching import container_of
 from octopus.demo.model import Agent, Status, Task
 from octopus.demo.resources import Resources
 
@@ -78,7 +78,6 @@ def _instance(cluster: DemoCluster, app: App, agent: Agent) -> None:
         container=container_of(app.definition, new_id, marathon.version, [port]),
         discovery=True,
         ip=agent.ip,
-        env=environment(app, agent.hostname, new_id, marathon.version, [port]),
     )
     marathon.framework.tasks[new_id] = agent.tasks[new_id] = task
     instance = Instance(name, app.id, app.version, agent.hostname, agent.id, agent.attributes, now, [task], now)

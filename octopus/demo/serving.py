@@ -60,3 +60,25 @@ async def serving(app: ASGIApp, sock: socket.socket) -> AsyncIterator[None]:
         server.should_exit = True
         await task
         sock.close()
+
+
+class Servers:
+    """Applications being served, each under a name, that can be stopped one by one or all together."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, contextlib.AsyncExitStack] = {}
+
+    async def start(self, name: str, app: ASGIApp, sock: socket.socket) -> None:
+        """Serve an application on a socket."""
+        stack = contextlib.AsyncExitStack()
+        await stack.enter_async_context(serving(app, sock))
+        self._open[name] = stack
+
+    async def stop(self, name: str) -> None:
+        """Stop serving it and close its socket; harmless when it is not served."""
+        if name in self._open:
+            await self._open.pop(name).aclose()
+
+    async def stop_all(self) -> None:
+        """Stop serving everything."""
+        await asyncio.gather(*(self.stop(name) for name in list(self._open)))
