@@ -8,7 +8,6 @@ set -eu
 
 purpose=${1:?demo or test}
 venv=.venv
-stamp=$venv/.lock
 missing=
 
 say() { printf 'ground: %s\n' "$*" >&2; }
@@ -126,18 +125,25 @@ install_packages() {
     rm -f "$before" "$after"
 }
 
-# The stamp holds what .venv was made of; it is written last.
-wanted_venv() { cat requirements.lock pyproject.toml && pwd; }
+# Each stamp holds what its step was made of, and is written last.
+venv_of() { cat requirements.lock && pwd && "$python" --version; }
 
 make_venv() {
-    if wanted_venv | cmp -s - "$stamp"; then return; fi
+    if venv_of | cmp -s - "$venv/.lock"; then return; fi
     say "making $venv from requirements.lock"
     "$python" -m venv --clear "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+    venv_of >"$venv/.lock"
+}
+
+install_octopus() {
+    if cmp -s pyproject.toml "$venv/.project"; then return; fi
+    say "installing octopus into $venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-    wanted_venv >"$stamp"
+    cp pyproject.toml "$venv/.project"
 }
 
 list_packages
 if [ -n "$missing" ]; then install_packages; fi
 make_venv
+install_octopus

@@ -11,6 +11,7 @@ def test_nobody_has_no_identity() -> None:
     """An empty login is refused where it would become a person."""
     with pytest.raises(ValueError, match="login"):
         Identity(login="", method="password")
+    assert Identity(login="alice", method="password").groups == frozenset()
 
 
 @pytest.mark.parametrize(
