@@ -17,6 +17,7 @@ class Attachments:
     def __init__(self, *, max_commands: int = MAX_COMMANDS) -> None:
         self._max_commands = max_commands
         self._queues: dict[str, asyncio.Queue[Command | None]] = {}
+        self._stop: StopWorker | None = None
         self._closed = False
 
     async def commands(self, worker: str, first: tuple[KillSession, ...] = ()) -> AsyncIterator[Command]:
@@ -28,6 +29,8 @@ class Attachments:
             yield Attached()
             for command in first:
                 yield command
+            if self._stop:
+                yield self._stop
             while not self._closed and (sent := await queue.get()):
                 yield sent
         finally:
@@ -42,8 +45,9 @@ class Attachments:
         queue.put_nowait(command)
         return True
 
-    def send_all(self, command: StopWorker) -> None:
-        """Send a command to every attached worker."""
+    def stop_all(self, command: StopWorker) -> None:
+        """Stop every attached worker, and each that attaches from now on."""
+        self._stop = command
         for worker in self._queues:
             self.send(worker, command)
 

@@ -104,10 +104,11 @@ class LostWorkers:
             return []
 
     async def _clean(self, session: LiveSession) -> None:
-        """Reap; where the engine does not answer the session's file stays, and the next start tries again."""
+        """Reap unless the rule keeps what runs; where the engine does not answer, the file stays and the next start tries again."""
+        spec = session.admission.allow.spec
         try:
             async with self._reaps, asyncio.timeout(self._reap_timeout):
-                done = await self._reap(session.admission.target, session.admission.allow.spec)
+                done = spec.keep_background or await self._reap(session.admission.target, spec)
         except (Unavailable, TimeoutError) as error:
             _log.warning("processes of a lost session may be left", session=session.session, error=str(error))
             return

@@ -197,7 +197,7 @@ class Supervisor:
             self._limits.closed(number)
 
     async def _end_all(self, pool: asyncio.Task[None]) -> None:
-        self.plane.attachments.send_all(StopWorker(reason=END_REASON))
+        self.plane.attachments.stop_all(StopWorker(reason=END_REASON))
         self._pool.stop()
         # Workers of supervisors before this one are not in the pool, but their sessions are on the table.
         with suppress(TimeoutError):
