@@ -31,7 +31,8 @@ _log = structlog.get_logger(__name__)
 class ClusterResolver:
     """Resolves names in a Cluster. ``engine_address`` gives an agent's engine for its host name and ip.
 
-    ``look_ups`` are tried in turn when nothing the person may see fits: first the one that finds tasks, then the one that confirms apps.
+    ``look_ups`` are tried in turn when nothing fits that the person may see: first the one that finds tasks, then the one that confirms
+    their apps.
     """
 
     def __init__(
@@ -78,20 +79,21 @@ class ClusterResolver:
         return others[-1].id if others else ""
 
     async def _find(self, name: TargetName, may_see: MaySee) -> Task:
-        sight = _Sight(self._cluster, may_see)
-        try:
-            return find(self._cluster, name, sight)
-        except NoSuchTarget:
-            for look_up in self._look_ups:
-                await look_up(name.body)
+        """Find it in memory; look it up only for somebody whose rights cover such a name.
+
+        For anybody else a look-up would take its time for names that do not exist, and none for those that do.
+        """
         sight = _Sight(self._cluster, may_see)
         try:
             return find(self._cluster, name, sight)
         except NoSuchTarget as error:
-            covered = any(may_see(app, {}) for app in possible_apps(name.body))
-            if covered or suggestions(self._cluster, name.body, sight) or _fits(self._cluster, name, sight):
-                raise
-            raise AccessDenied(f"nothing that may be seen is near {name.text!r}") from error
+            if not any(may_see(app, {}) for app in possible_apps(name.body)):
+                if suggestions(self._cluster, name.body, sight) or _fits(self._cluster, name, sight):
+                    raise
+                raise AccessDenied(f"nothing that may be seen is near {name.text!r}") from error
+        for look_up in self._look_ups:
+            await look_up(name.body)
+        return find(self._cluster, name, _Sight(self._cluster, may_see))
 
     async def _target(self, task: Task) -> Target:
         agent = self._cluster.agent(task)

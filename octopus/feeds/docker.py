@@ -41,9 +41,10 @@ class _Container(msgspec.Struct, rename="pascal"):
 
 
 class DockerFeed:
-    """The feed of one engine. ``hostname`` is what ``@agent`` compares with. Times in seconds.
+    """The feed of one engine, reached over ``unix://``, ``http://`` or ``https://``. Times in seconds.
 
-    The docker SDK blocks, so it has two threads of its own; the engine is asked every ``poll_interval`` with a ``timeout``.
+    ``hostname`` is what ``@agent`` compares with. The docker SDK blocks, so it has two threads of its own; the engine is asked every
+    ``poll_interval`` with a ``timeout``.
     """
 
     def __init__(
@@ -127,6 +128,8 @@ class DockerFeed:
 
     def _connect(self) -> docker.APIClient:
         url, tls = self._engine.url, None
+        if url.startswith("ssh://"):
+            raise OrchestratorUnavailable(f"{url}: an inventory is read over unix, http or https")
         if url.startswith("https://"):
             pair = (self._engine.tls_cert, self._engine.tls_key) if self._engine.tls_cert else None
             tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=self._engine.tls_ca or None, verify=True)

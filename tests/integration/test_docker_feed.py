@@ -42,7 +42,9 @@ async def test_running_containers_are_targets(docker_engine: Engine) -> None:
 
 # The SDK leaves its socket to the garbage collector when a unix socket is not there.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("url", ["unix:///nowhere/docker.sock", "http://127.0.0.1:1", "https://127.0.0.1:1", "nonsense://x"])
+@pytest.mark.parametrize(
+    "url", ["unix:///nowhere/docker.sock", "http://127.0.0.1:1", "https://127.0.0.1:1", "ssh://127.0.0.1", "nonsense://x"]
+)
 async def test_an_engine_that_is_not_there_is_unavailable(url: str) -> None:
     """Whatever the SDK raises leaves the feed as ours, and a look-up is a no."""
     feed = DockerFeed(Cluster(), EngineAddress(url=url), timeout=2.0)

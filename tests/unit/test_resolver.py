@@ -152,6 +152,20 @@ async def test_a_task_too_new_is_looked_up_once() -> None:
     assert asked == ["logging_new.1"]
 
 
+@pytest.mark.parametrize("typed", [FRONT, "web_front", "web_nothing", "web_new.1", "loging_logstash"])
+async def test_strangers_make_nobody_look_anything_up(typed: str) -> None:
+    """Else the time it takes would tell an existing name from a missing one, and guessing would reach the master."""
+    asked: list[str] = []
+
+    async def look_up(task_id: str) -> bool:
+        asked.append(task_id)
+        return False
+
+    with pytest.raises((AccessDenied, NoSuchTarget)):
+        await _resolver(_cluster(), look_up).resolve(parse_target(typed), _only("/logging/logstash"))
+    assert asked == []
+
+
 async def test_an_app_that_marathon_did_not_confirm_is_nobodys() -> None:
     """Not even a rule for everything lets anybody in, until Marathon has been asked and confirms it."""
     cluster = Cluster(marathon=True)
