@@ -47,6 +47,8 @@ class DockerBackend:
         if spec.pty and knows_size:
             body["ConsoleSize"] = console_size(spec.pty.size)
         stream: DockerExecStream | None = None
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         try:
             async with engine.started(exec_id, body) as hijacked:
                 size = spec.pty.size if spec.pty else None
@@ -57,7 +59,8 @@ class DockerBackend:
                     yield stream
         finally:
             if place and not spec.keep_background and not (stream and stream.container_gone):
-                await self._reaper.end(place, spec.token)
+                age = loop.time() - begun if stream and stream.complete else None
+                await self._reaper.end(place, spec.token, age)
 
     async def reap(self, target: Target, spec: ExecSpec) -> bool:
         """End every process of the session; True as well when the container is gone. See ``ExecBackend.reap``."""

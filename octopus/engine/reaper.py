@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any, TypeVar
 
 import structlog
 
@@ -21,6 +22,9 @@ from octopus.engine.containers import ContainerGone
 from octopus.engine.engines import Engine
 from octopus.engine.hijack import Hijacked
 from octopus.engine.limits import deadline
+from octopus.engine.quiet import quiet
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -94,23 +98,16 @@ class Reaper:
         self._sleep = sleep
         self._capacity = capacity
         self._waiting: dict[Place, dict[str, asyncio.Future[bool]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def end(self, place: Place, token: str) -> bool:
-        """End every process of the session; False when some may be left. Never raises for the engine's sake."""
+    async def end(self, place: Place, token: str, age: float | None = None) -> bool:
+        """End every process of the session; False when some may be left. Never raises for the engine's sake.
+
+        ``age`` is how long ago, in seconds, a session began that ended by itself: often nothing is left of it, and ps can tell.
+        """
         if not _TOKEN.fullmatch(token):
             raise ValueError("not a session's token")
-        if sum(map(len, self._waiting.values())) >= self._capacity:
-            log.warning("sweep.refused", container=place.container, token=token)
-            return False
-        waiting = self._waiting.get(place)
-        if waiting is None:
-            waiting = self._waiting[place] = {}
-            task = asyncio.get_running_loop().create_task(self._serve(place, waiting), name=f"sweep {place.container[:12]}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        result = waiting.setdefault(token, asyncio.get_running_loop().create_future())
-        return await asyncio.shield(result)
+        return await asyncio.shield(self._own(self._end(place, token, age)))
 
     async def signal(self, place: Place, token: str, name: str) -> None:
         """Send one signal to every process of the session. Raise ContainerUnavailable."""
@@ -122,6 +119,24 @@ class Reaper:
         """Wait for the sweeps under way; each has its deadline."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+
+    def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work, name="sweep")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _end(self, place: Place, token: str, age: float | None) -> bool:
+        if age is not None and await quiet(place.engine.api, place.container, age):
+            return True
+        if sum(map(len, self._waiting.values())) >= self._capacity:
+            log.warning("sweep.refused", container=place.container, token=token)
+            return False
+        if place not in self._waiting:
+            self._waiting[place] = {}
+            self._own(self._serve(place, self._waiting[place]))
+        result = self._waiting[place].setdefault(token, asyncio.get_running_loop().create_future())
+        return await result
 
     async def _serve(self, place: Place, waiting: dict[str, asyncio.Future[bool]]) -> None:
         while waiting:

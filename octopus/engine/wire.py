@@ -87,6 +87,13 @@ class Exec(Wire, frozen=True, kw_only=True):
     exit_code: int | None = None
 
 
+class Top(Wire, frozen=True, kw_only=True):
+    """GET /containers/ID/top: what ps says on the engine's host."""
+
+    titles: tuple[str, ...]
+    processes: tuple[tuple[str, ...], ...] | None = ()
+
+
 class Fault(msgspec.Struct, frozen=True):
     """The body of a 4xx or 5xx."""
 

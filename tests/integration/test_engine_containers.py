@@ -108,7 +108,7 @@ def put(engine: Engine, container: str, *members: tuple[str, bytes, str]) -> Non
 @pytest.mark.parametrize(
     ("passwd", "user", "shell"),
     [
-        (b"root:x:0:0::/:/bin/own\n", "", b"\r\nown\r\n"),
+        (b"root:x:0:0::/:/bin/own\n", "", b"own\r\n"),
         (b"root:x:0:0::/:/bin/own\napp:x:1000:1000::/:/bin/sh\n", "1000:1000", b"my shell is /bin/sh\r\n"),
         (b"root:x:0:0::/:/no/such/shell\n", "", b"bash\r\n"),
         (b"root:x:0:0::/:/usr/sbin/nologin\n", "", b"bash\r\n"),

@@ -15,6 +15,7 @@ from octopus.engine.hijack import parse_head, start_request
 from octopus.engine.identify import candidates, mismatch, names
 from octopus.engine.launch import direct_argv, exec_config
 from octopus.engine.mesos_wire import read_exit, read_output
+from octopus.engine.quiet import all_older
 from octopus.engine.shell import passwd_shell
 
 AGENT, FRAMEWORK, CID = "36e2-S0", "36e2-0000", "08b1b972-b5e5-4f63-9c55-4133894bb591"
@@ -250,3 +251,25 @@ def test_an_agents_status_is_a_wait_word(word: int, status: int) -> None:
 def test_a_heartbeat_is_no_output() -> None:
     """Only DATA is shown."""
     assert read_output(b'{"type":"CONTROL","control":{"type":"HEARTBEAT"}}') is None
+
+
+TITLES = ("PID", "STAT", "ELAPSED")
+
+
+@pytest.mark.parametrize(
+    ("processes", "age", "quiet"),
+    [
+        ([("1", "Ss", "100")], 5, True),
+        ([("1", "Ss", "100"), ("2", "Z", "0")], 5, True),
+        ([("1", "Ss", "100"), ("2", "S", "6")], 5, False),
+        ([("1", "Ss", "100"), ("2", "S", "5")], 5, False),
+        ([("1", "Ss", "100"), ("2", "S", "-")], 5, False),
+        ([("1", "Ss", "100"), ("2", "S")], 5, False),
+        ([("1", "Ss", "100")], 99, False),
+        ([], 5, False),
+    ],
+)
+def test_a_container_is_quiet_when_all_in_it_is_older_than_the_session(processes: list[tuple[str, ...]], age: float, quiet: bool) -> None:
+    """In doubt it is not, and the session's processes are looked for."""
+    assert all_older(wire.Top(titles=TITLES, processes=tuple(processes)), age) is quiet
+    assert not all_older(wire.Top(titles=("PID",), processes=tuple(processes)), age)
