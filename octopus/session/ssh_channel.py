@@ -11,10 +11,10 @@ from asyncssh.constants import EXTENDED_DATA_STDERR
 
 from octopus.core.errors import Disconnected
 from octopus.core.types import ClientEvent, Input, InputEof, Pty, RequestKind, Resize, SessionRequest, Signal, TermSize
-from octopus.session.ssh_connection import GatewayConnection
+from octopus.session.ssh_connection import GatewayChannel, GatewayConnection
 
 CHUNK = 32_768
-"""Bytes written at a time, and at least taken at a time from what was received."""
+"""Bytes written at a time, and up to which pieces of input are put together."""
 SIGNALS = frozenset({"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"})
 """RFC 4254 6.10."""
 MAX_TERM = 64
@@ -25,10 +25,10 @@ Serve = Callable[["ClientChannel"], None]
 class ClientChannel(asyncssh.SSHServerSession[bytes]):
     """The client's side of a session. ``serve`` is called once, when the client has asked for a shell, a command or a subsystem.
 
-    Input is taken from the client up to ``max_input`` bytes ahead of its reader, and ``max_events`` other events.
+    Input waits here up to the channel's window, other events up to ``max_events``.
     """
 
-    def __init__(self, connection: GatewayConnection, serve: Serve, *, max_input: int = 1 << 18, max_events: int = 256) -> None:
+    def __init__(self, connection: GatewayConnection, serve: Serve, *, max_events: int = 256) -> None:
         self.pty: Pty | None = None
         self.subsystem: str | None = None
         self.gone = asyncio.Event()
@@ -36,15 +36,12 @@ class ClientChannel(asyncssh.SSHServerSession[bytes]):
         self._connection = connection
         self._serve = serve
         self._command: str | None = None
-        self._max_input = max_input
         self._max_events = max_events
-        self._events: deque[ClientEvent] = deque()
-        self._buffered = 0
-        self._reading = True
+        self._events: deque[ClientEvent | bytearray] = deque()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._chan: asyncssh.SSHServerChannel[bytes] | None = None
+        self._chan: GatewayChannel | None = None
 
     def request(self) -> SessionRequest:
         """Return what the client asks for, with the terminal's size as it is now."""
@@ -97,6 +94,8 @@ class ClientChannel(asyncssh.SSHServerSession[bytes]):
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         """Keep the channel; asyncssh calls this and what follows."""
+        if not isinstance(chan, GatewayChannel):
+            raise TypeError("a gateway's channel is a GatewayChannel")
         self._chan = chan
 
     def pty_requested(self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Mapping[int, int]) -> bool:
@@ -124,13 +123,13 @@ class ClientChannel(asyncssh.SSHServerSession[bytes]):
         self._serve(self)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Take input."""
-        self._events.append(Input(data=data))
-        self._buffered += len(data)
+        """Take input; small pieces in a row are put together, for fewer and larger writes."""
+        last = self._events[-1] if self._events else None
+        if isinstance(last, bytearray) and len(last) < CHUNK:
+            last += data
+        else:
+            self._events.append(bytearray(data))
         self._arrived.set()
-        if self._buffered >= self._max_input or len(self._events) >= self._max_events:
-            self._reading = False
-            self._open().pause_reading()
 
     def eof_received(self) -> bool:
         """Note the end of input; the other direction stays open."""
@@ -172,32 +171,19 @@ class ClientChannel(asyncssh.SSHServerSession[bytes]):
 
     def _put(self, event: ClientEvent) -> None:
         # Signals and window changes pass no window: a client could send them for ever.
-        if len(self._events) < 2 * self._max_events:
+        if len(self._events) < self._max_events:
             self._events.append(event)
             self._arrived.set()
 
     def _take(self) -> ClientEvent:
         event = self._events.popleft()
+        if isinstance(event, bytearray):
+            if self._chan and not self.gone.is_set():
+                self._chan.used(len(event))
+            return Input(data=bytes(event))
         if isinstance(event, Resize) and self.pty:
             self.pty = Pty(term=self.pty.term, size=event.size)
-        if isinstance(event, Input):
-            event = self._joined(event)
-            self._buffered -= len(event.data)
-        if not self._reading and self._buffered < self._max_input // 2 and len(self._events) < self._max_events // 2:
-            self._reading = True
-            if self._chan and not self.gone.is_set():
-                self._chan.resume_reading()
         return event
-
-    def _joined(self, first: Input) -> Input:
-        """Put together what follows without another event between, up to a chunk: fewer and larger writes."""
-        parts = [first.data]
-        size = len(first.data)
-        while size < CHUNK and self._events and isinstance(following := self._events[0], Input):
-            self._events.popleft()
-            parts.append(following.data)
-            size += len(following.data)
-        return Input(data=b"".join(parts))
 
     async def _drained(self) -> None:
         """Wait until channel, socket and key exchange take more."""
@@ -207,7 +193,7 @@ class ClientChannel(asyncssh.SSHServerSession[bytes]):
         if self.gone.is_set():
             raise Disconnected("the client is gone")
 
-    def _open(self) -> asyncssh.SSHServerChannel[bytes]:
+    def _open(self) -> GatewayChannel:
         if self._chan is None or self.gone.is_set():
             raise Disconnected("the channel is closed")
         return self._chan

@@ -1,4 +1,4 @@
-"""asyncssh's connection with what it leaves open: output bounded by what the client takes, keys proven before anybody is asked about them.
+"""asyncssh's connection with what it leaves open: memory bounded both ways, keys proven before anybody is asked about them.
 
 All that reaches into asyncssh's private parts is here; ``tests/integration/test_ssh_connection.py`` pins each of them.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 import asyncssh
 from asyncssh.channel import SSHServerChannel
-from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_IGNORE
-from asyncssh.packet import SSHPacket, SSHPacketLogger, String
+from asyncssh.constants import MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
+from asyncssh.packet import SSHPacket, SSHPacketLogger, String, UInt32
 
 from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for
 from octopus.session.ssh_keys import OfferedKey
@@ -127,7 +127,22 @@ class GatewayConnection(asyncssh.SSHServerConnection):
 
 
 class GatewayChannel(SSHServerChannel[bytes]):
-    """One session channel: a bounded environment, and a client's close that takes effect though its input is not yet read."""
+    """One session channel: a bounded environment, and a window that opens only as fast as its input is used up."""
+
+    _used = 0
+
+    def used(self, size: int) -> None:
+        """Let the client send as much more as was used up, once it is half a window."""
+        self._used += size
+        if self._used >= self._init_recv_window // 2:
+            self.send_packet(MSG_CHANNEL_WINDOW_ADJUST, UInt32(self._used))
+            self._recv_window += self._used
+            self._used = 0
+
+    def _deliver_data(self, data: bytes, datatype: int | None) -> None:
+        # asyncssh would open the whole window again here, for each part of what it still holds back: without limit.
+        if self._session is not None:
+            self._session.data_received(data, datatype)
 
     def _process_env_request(self, packet: SSHPacket) -> bool:
         size = len(packet.get_full_payload())
@@ -135,12 +150,6 @@ class GatewayChannel(SSHServerChannel[bytes]):
         if len(self._env) >= MAX_ENVIRONMENT or known + size > MAX_ENVIRONMENT_BYTES:
             return False
         return super()._process_env_request(packet)
-
-    def _process_close(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
-        super()._process_close(pkttype, pktid, packet)
-        self._discard_recv()
-
-    _packet_handlers = {**SSHServerChannel._packet_handlers, MSG_CHANNEL_CLOSE: _process_close}  # noqa: RUF012
 
 
 async def _nobody(_user_name: str, _key: OfferedKey) -> bool:

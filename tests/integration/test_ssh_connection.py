@@ -87,13 +87,14 @@ async def test_huge_window_does_not_fill_memory(part: GatewayPart) -> None:
     await part.plane.ended()
 
 
-async def test_input_nobody_reads_stays_with_the_client(part: GatewayPart) -> None:
-    """A command that does not read holds the client up after its window, not the gateway's memory."""
+@pytest.mark.parametrize("used", [0, 10_000_000])
+async def test_input_nobody_reads_stays_with_the_client(part: GatewayPart, used: int) -> None:
+    """A command that reads no (more) input holds the client up after one window, not the gateway's memory."""
     async with connected(part) as connection:
-        process = await connection.create_process("sleep 1000", encoding=None)
+        process = await connection.create_process(f"head -c {used} > /dev/null; sleep 1000", encoding=None)
         process.stdin.write(b"x" * (64 << 20))
-        await settled(lambda: process.channel.get_write_buffer_size())
-        assert process.channel.get_write_buffer_size() > 56 << 20
+        await settled(lambda: part.gateway.moved + process.channel.get_write_buffer_size())
+        assert process.channel.get_write_buffer_size() > (60 << 20) - used
         connection.abort()
     await part.plane.ended()
 
