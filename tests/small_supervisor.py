@@ -1,4 +1,5 @@
-"""A supervisor process over the small world of ``plane_parts``: arguments are its folder and the descriptor it listens on."""
+"""A supervisor process over the small world of ``plane_parts``: arguments are its folder, the descriptor it listens on, and
+its workers' drain timeout."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ def supervisor(
     command: tuple[str, ...] = (sys.executable, "-m", "tests.streaming_gateway"),
     limits: ConnectionLimits | None = None,
     bulk_rate: float = float("inf"),
+    drain_timeout: float = 600.0,
     proxy_protocol: bool = False,
     notify_socket: str = "",
     lock_timeout: float = 60.0,
@@ -42,7 +44,9 @@ def supervisor(
             file.write(f"{target.task} {spec.token}\n")
         return True
 
-    settings = WorkerSettings(host_keys="", recordings=str(root / "recordings"), drain_timeout=600, proxy_protocol=proxy_protocol)
+    settings = WorkerSettings(
+        host_keys="", recordings=str(root / "recordings"), drain_timeout=drain_timeout, stop_grace=1.0, proxy_protocol=proxy_protocol
+    )
     return Supervisor(
         plane=control_plane(root, log, live=LiveSessions(root / "run" / "sessions")),
         log=log,
@@ -62,14 +66,14 @@ def supervisor(
     )
 
 
-async def main(root: Path, descriptor: int) -> None:
+async def main(root: Path, descriptor: int, drain_timeout: float) -> None:
     """Run until SIGTERM or SIGINT."""
     listener = socket.socket(fileno=descriptor)
     listener.setblocking(False)
-    running = supervisor(root, listener)
+    running = supervisor(root, listener, drain_timeout=drain_timeout)
     running.obey_signals()
     await running.run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

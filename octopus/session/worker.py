@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -74,10 +74,10 @@ class Worker:
         self._proxy_header_time = proxy_header_time
         self._grace = grace
         self._interval = interval
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], socket.socket] = {}
         self._draining = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._reason = "the gateway was restarted and this session has had its time"
+        self._reason = "the gateway was restarted, and the time to finish is over"
         self._tasks = asyncio.TaskGroup()
 
     def drain(self) -> None:
@@ -103,8 +103,11 @@ class Worker:
         for session in self._plane.live():
             await self._gateway.kill(session.session, self._reason)
         await self._wait(self._all_over(), self._plane.quiet(), at_most=self._grace)
-        for connection in self._connections:
-            connection.cancel()
+        for task, connection in self._connections.items():
+            # Shut down as well: a task that waits for a client who does not read may be slow to go.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            task.cancel()
         await self._all_over()
 
     async def _wait(self, *any_of: Coroutine[None, None, object], at_most: float) -> None:
@@ -119,8 +122,8 @@ class Worker:
 
     def _accept(self, number: int, client: str, sock: socket.socket) -> None:
         task = self._tasks.create_task(self._serve(number, client, sock))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        self._connections[task] = sock
+        task.add_done_callback(self._connections.pop)
 
     async def _serve(self, number: int, client: str, sock: socket.socket) -> None:
         try:
@@ -190,6 +193,7 @@ async def _work(channel: WorkerChannel, start: Start, build: Build) -> None:
             gateway=gateway,
             plane=plane,
             drain_timeout=settings.drain_timeout,
+            grace=settings.stop_grace,
             proxy_header_time=settings.login_grace_time if settings.proxy_protocol else 0.0,
         )
         loop = asyncio.get_running_loop()

@@ -8,6 +8,8 @@ from octopus.core.types import Value
 class WorkerSettings(Value, frozen=True, kw_only=True):
     """The part of the configuration that sessions need. Paths; times in seconds, 0 is off.
 
+    ``stop_grace`` is what a session that is told to end gets before its connection is cut.
+
     ``log_level`` is a name of logging's. ``engine_…`` are the limits of calls to an agent's engine.
     """
 
@@ -18,6 +20,7 @@ class WorkerSettings(Value, frozen=True, kw_only=True):
     login_grace_time: float = 30.0
     idle_timeout: float = 0.0
     drain_timeout: float = 12 * 3600.0
+    stop_grace: float = 10.0
     proxy_protocol: bool = False
     log_level: str = "info"
     engine_connect: float = 5.0

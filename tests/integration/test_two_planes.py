@@ -33,12 +33,16 @@ class Gateway:
         self.port: int = self._listener.getsockname()[1]
         self._supervisors: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *, drain_timeout: float = 600.0) -> None:
         """Start a supervisor."""
         descriptor = self._listener.fileno()
-        command = [sys.executable, "-m", "tests.small_supervisor", str(self.root), str(descriptor)]
+        command = [sys.executable, "-m", "tests.small_supervisor", str(self.root), str(descriptor), str(drain_timeout)]
         self._supervisors.append(subprocess.Popen(command, cwd=ROOT, pass_fds=[descriptor]))
-        return self._supervisors[-1]
+
+    async def end(self, how: signal.Signals) -> int:
+        """Send the running supervisor a signal; return its exit status."""
+        self._supervisors[-1].send_signal(how)
+        return await asyncio.to_thread(self._supervisors[-1].wait)
 
     def count(self, event: str) -> int:
         """Return how many lines of the trail are of this event."""
@@ -116,9 +120,7 @@ async def test_a_killed_worker_takes_only_its_own(gateway: Gateway, streams: lis
 
 async def test_a_killed_supervisor_takes_nobody(gateway: Gateway, streams: list[Stream], pids: set[int]) -> None:
     """Streams go on to their end beside the new supervisor's connections, byte for byte, and each ends once on the trail."""
-    first = gateway._supervisors[0]
-    first.kill()
-    first.wait()
+    await gateway.end(signal.SIGKILL)
     waiting = asyncio.create_task(Stream.order(gateway.port, 99, count=1))
     early, late = streams[:10], streams[10:]
     ending = asyncio.gather(*(stream.finish() for stream in early))
@@ -137,9 +139,7 @@ async def test_a_killed_supervisor_takes_nobody(gateway: Gateway, streams: list[
 
 async def test_sigterm_leaves_sessions_to_their_workers(gateway: Gateway, streams: list[Stream]) -> None:
     """A restart: the supervisor is gone at once with status 0, its workers end their sessions, the next one writes their ends."""
-    first = gateway._supervisors[0]
-    first.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(first.wait) == 0
+    assert await gateway.end(signal.SIGTERM) == 0
     assert trail(gateway.root)[-1]["event"] == "gateway.stopped"
     assert not gateway.ends()
     gateway.start()
@@ -150,10 +150,8 @@ async def test_sigterm_leaves_sessions_to_their_workers(gateway: Gateway, stream
 
 async def test_sigint_ends_sessions_with_their_events(gateway: Gateway, streams: list[Stream]) -> None:
     """A stop for good: every session is ended with the reason, on the trail, before the gateway's own end; no worker is left."""
-    first = gateway._supervisors[0]
-    first.send_signal(signal.SIGINT)
-    reading = asyncio.gather(*(stream.broken() for stream in streams))
-    assert await asyncio.to_thread(first.wait) == 0
+    reading = asyncio.gather(*(until_broken(gateway, stream) for stream in streams))
+    assert await gateway.end(signal.SIGINT) == 0
     await reading
     assert gateway.ends() == Counter(stream.session for stream in streams)
     assert {line["reason"] for line in trail(gateway.root) if line["event"] == "session.failed"} == {"the gateway is stopping"}
@@ -166,9 +164,7 @@ async def test_both_planes_killed_at_once(gateway: Gateway, streams: list[Stream
     part = gateway.root / "recordings" / "2023" / "11" / "14" / f"{streams[0].session}.cast.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b'{"version": 2}\n[0.1, "o", "x"]\n[0.2, "o')
-    first = gateway._supervisors[0]
-    first.kill()
-    first.wait()
+    await gateway.end(signal.SIGKILL)
     for pid in {stream.pid for stream in streams}:
         os.kill(pid, signal.SIGKILL)
     gateway.start()
@@ -182,16 +178,45 @@ async def test_both_planes_killed_at_once(gateway: Gateway, streams: list[Stream
     await until(lambda: not list((gateway.root / "run" / "sessions").glob("*.json")))
 
 
-async def test_workers_that_end_while_nobody_listens_leave_their_events(gateway: Gateway, streams: list[Stream]) -> None:
-    """Sessions that end while the control plane is away are spooled by a worker that must go, and handed in by the next start."""
-    first = gateway._supervisors[0]
-    first.kill()
-    first.wait()
-    reading = asyncio.gather(*(stream.read() for stream in streams))
-    await reading
+async def test_sessions_may_end_while_nobody_listens(gateway: Gateway, streams: list[Stream]) -> None:
+    """Their workers keep the ends, as they really were, for the next control plane."""
+    await gateway.end(signal.SIGKILL)
+    await asyncio.gather(*(stream.read() for stream in streams))
     for stream in streams:
         stream.let_end()
-    # The worker waits for a control plane to take the ends; nothing is lost meanwhile.
     gateway.start()
     await until(lambda: gateway.count("session.ended") == STREAMS)
     assert gateway.ends() == Counter(stream.session for stream in streams)
+
+
+async def test_workers_that_must_go_leave_their_ends(gateway: Gateway, pids: set[int]) -> None:
+    """With the time to drain over and no control plane to tell, the ends are spooled, and the next start hands them in."""
+    gateway.start(drain_timeout=0)
+    streams = [await Stream.order(gateway.port, seed) for seed in range(4)]
+    pids.update(stream.pid for stream in streams)
+    await gateway.end(signal.SIGKILL)
+    await until(lambda: len(list((gateway.root / "spool").iterdir())) == len({stream.pid for stream in streams}))
+    assert all(await asyncio.gather(*(stream.broken() for stream in streams)))
+    gateway.start()
+    await until(lambda: gateway.count("session.failed") == len(streams))
+    reasons = {line["reason"] for line in trail(gateway.root) if line["event"] == "session.failed"}
+    assert reasons == {"the gateway was restarted, and the time to finish is over"}
+    assert gateway.ends() == Counter(stream.session for stream in streams)
+
+
+async def test_sigint_ends_sessions_of_older_workers_too(gateway: Gateway, streams: list[Stream]) -> None:
+    """What a restart left running is ended by a stop for good."""
+    await gateway.end(signal.SIGKILL)
+    gateway.start()
+    await until(lambda: gateway.count("gateway.started") == 2)
+    reading = asyncio.gather(*(until_broken(gateway, stream) for stream in streams))
+    assert await gateway.end(signal.SIGINT) == 0
+    await reading
+    assert gateway.ends() == Counter(stream.session for stream in streams)
+    assert {line["reason"] for line in trail(gateway.root) if line["event"] == "session.failed"} == {"the gateway is stopping"}
+
+
+async def until_broken(gateway: Gateway, stream: Stream) -> None:
+    """Leave a stream unread until its session has ended, then see that it was cut."""
+    await until(lambda: stream.session in gateway.ends())
+    assert await stream.broken()
