@@ -37,11 +37,16 @@ class WorkerProcess:
         self._news = news
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.setblocking(False)
-        with theirs:
+        try:
             # A session of its own: a terminal's ^C must not reach it before the supervisor has decided.
             self._process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 (the command is the wiring's own, not input)
                 command, stdin=theirs.fileno(), env=environment, start_new_session=True
             )
+        except BaseException:
+            self._channel.close()
+            raise
+        finally:
+            theirs.close()
         self._channel.send(msgspec.json.encode(start))
         asyncio.get_running_loop().add_reader(self._channel.fileno(), self._readable)
 
