@@ -70,7 +70,7 @@ class InvalidRequest(Refused):
 
 
 class AmbiguousTarget(Refused):
-    """The name fits several running tasks, all of which the person may see: ``candidates``."""
+    """The name fits several tasks, apps or agents, all of which the person may see: ``candidates``, not listed in the notice."""
 
     exit_status = 64
     http_status = 409

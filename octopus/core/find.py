@@ -19,10 +19,7 @@ from octopus.core.types import TargetName
 MaySee = Callable[[Task], bool]
 
 MAX_CANDIDATES = 100
-"""Tasks an AmbiguousTarget carries."""
-
-MAX_LISTED = 5
-"""Names in a notice: it is one line."""
+"""Names an AmbiguousTarget carries, to be listed by whoever tells the person."""
 
 MAX_SUGGESTED = 3
 MAX_BODY = 512
@@ -88,7 +85,7 @@ def _on_agent(cluster: Cluster, name: TargetName, found: list[Task]) -> list[Tas
         raise NoSuchTarget(notice=f"no running task of '{name.body}' is on '{name.agent}'")
     several = sorted({hosts[task.id] for task in begun})
     if len(several) > 1:
-        raise AmbiguousTarget(notice=f"'{name.agent}' is several agents: {_listed(several)}", candidates=several[:MAX_CANDIDATES])
+        raise AmbiguousTarget(notice=f"'{name.agent}' is {len(several)} agents", candidates=several[:MAX_CANDIDATES])
     return begun
 
 
@@ -107,21 +104,13 @@ def _ambiguous(name: TargetName, found: list[Task]) -> AmbiguousTarget:
     apps = sorted({task.app for task in found})
     several = apps if len(apps) > 1 else [task.id for task in found]
     what = "apps" if len(apps) > 1 else "running tasks"
-    return AmbiguousTarget(
-        notice=f"'{name.text}' is {len(several)} {what}: {_listed(several)}",
-        candidates=[task.id for task in found[:MAX_CANDIDATES]],
-    )
+    return AmbiguousTarget(notice=f"'{name.text}' is {len(several)} {what}", candidates=several[:MAX_CANDIDATES])
 
 
 def _nothing(cluster: Cluster, body: str, may_see: MaySee) -> NoSuchTarget:
     near = suggestions(cluster, body, may_see)
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     return NoSuchTarget(notice=f"no running task matches '{body[:MAX_BODY]}'{hint}")
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - MAX_LISTED
-    return ", ".join(names[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def host(cluster: Cluster, task: Task) -> str:

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from octopus.core.cluster import Cluster
 from octopus.core.errors import AmbiguousTarget, NoSuchTarget, OctopusError
-from octopus.core.find import MAX_BODY, MAX_LISTED, find, host, suggestions
+from octopus.core.find import MAX_BODY, MAX_CANDIDATES, find, host, suggestions
 from octopus.core.inventory import RUNNING, Agent, Snapshot, Task
 from octopus.core.names import parse_target
 from octopus.core.types import TargetName
 
 LOGSTASH = "logging_logstash.3f9c7a5e-8a11-11e5-9c5b-56847afe9799"
 OTHER = "logging_logstash.41d0b2c7-8a11-11e5-9c5b-56847afe9799"
+POD_TASKS = ("ops_pod.instance-d00d.main", "ops_pod.instance-d00d.side")
 WEB = "web_front.instance-5e0d7a3c-8a12-11e5-9c5b-56847afe9799._app.1"
 
 
@@ -86,23 +87,22 @@ def test_every_spelling_finds_its_task(typed: str, task: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "notice"),
+    ("typed", "notice", "candidates"),
     [
-        ("logging_logstash", f"'logging_logstash' is 2 running tasks: {OTHER}, {LOGSTASH}"),
-        ("a_b_c", "'a_b_c' is 2 apps: /a/b_c, /a_b/c"),
-        ("a_b_c~1", "'a_b_c~1' is 2 apps: /a/b_c, /a_b/c"),
-        ("logging", "'logging' is 2 apps: /logging/heka, /logging/logstash"),
-        ("ops_pod.instance-d00d", "'ops_pod.instance-d00d' is 2 running tasks: ops_pod.instance-d00d.main, ops_pod.instance-d00d.side"),
-        ("ops_pod@agent-1", "'ops_pod@agent-1' is 2 running tasks: ops_pod.instance-d00d.main, ops_pod.instance-d00d.side"),
-        ("logging_logstash@agent", "'agent' is several agents: agent-1.example, agent-2.example"),
+        ("logging_logstash", "'logging_logstash' is 2 running tasks", (OTHER, LOGSTASH)),
+        ("a_b_c", "'a_b_c' is 2 apps", ("/a/b_c", "/a_b/c")),
+        ("a_b_c~1", "'a_b_c~1' is 2 apps", ("/a/b_c", "/a_b/c")),
+        ("logging", "'logging' is 2 apps", ("/logging/heka", "/logging/logstash")),
+        ("ops_pod.instance-d00d", "'ops_pod.instance-d00d' is 2 running tasks", POD_TASKS),
+        ("ops_pod@agent-1", "'ops_pod@agent-1' is 2 running tasks", POD_TASKS),
+        ("logging_logstash@agent", "'agent' is 2 agents", ("agent-1.example", "agent-2.example")),
     ],
 )
-def test_what_fits_several_is_refused_with_a_list(typed: str, notice: str) -> None:
-    """One line that says what there is to choose from."""
+def test_what_fits_several_is_refused_with_a_list(typed: str, notice: str, candidates: tuple[str, ...]) -> None:
+    """How many there are to choose from, and which; they are told once, by whoever tells the person."""
     with pytest.raises(AmbiguousTarget) as caught:
         _find(typed)
-    assert caught.value.notice == notice
-    assert caught.value.candidates
+    assert (caught.value.notice, caught.value.candidates) == (notice, candidates)
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,12 @@ def test_what_fits_nothing_is_refused_with_a_hint(typed: str, notice: str) -> No
     assert caught.value.notice == notice
 
 
-def test_a_list_is_one_line() -> None:
-    """Of many tasks a few are named and the rest are counted."""
+def test_a_list_is_bounded() -> None:
+    """Of many tasks all are counted and some are named."""
     many = _cluster([_task(f"app.{number}", "/app") for number in range(300)])
     with pytest.raises(AmbiguousTarget) as caught:
         find(many, parse_target("app"), _everything)
-    assert caught.value.notice.endswith(f"and {300 - MAX_LISTED} more")
-    assert len(caught.value.candidates) == 100
+    assert (caught.value.notice, len(caught.value.candidates)) == ("'app' is 300 running tasks", MAX_CANDIDATES)
 
 
 def test_upstreams_names_are_escaped() -> None:
