@@ -22,16 +22,18 @@ class Attachments:
 
     async def commands(self, worker: str, first: tuple[KillSession, ...] = ()) -> AsyncIterator[Command]:
         """Yield ``Attached``, then ``first``, then what is sent to the worker until another stream or ``close`` ends this one."""
+        if self._closed:
+            return
+        # One place more than commands may take: the end always fits.
         queue: asyncio.Queue[Command | None] = asyncio.Queue(self._max_commands + 1)
+        waiting: list[Command] = [*first, *([self._stop] if self._stop else [])]
         _end(self._queues.pop(worker, None))
         self._queues[worker] = queue
         try:
             yield Attached()
-            for command in first:
+            for command in waiting:
                 yield command
-            if self._stop:
-                yield self._stop
-            while not self._closed and (sent := await queue.get()):
+            while sent := await queue.get():
                 yield sent
         finally:
             if self._queues.get(worker) is queue:
