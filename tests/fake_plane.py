@@ -41,7 +41,7 @@ class FakePlane:
                 login = self.keys.get(attempt.fingerprint, "")
                 proven = bool(login) and attempt.login in ("", login)
             case "certificate":
-                login = login or attempt.principals[0]
+                login = login or next(iter(attempt.principals), "")
                 proven = login in attempt.principals and login in self.passwords
             case _:
                 proven = bool(attempt.password) and self.passwords.get(login) == attempt.password

@@ -138,12 +138,14 @@ class Front(asyncssh.SSHServer):
     async def _prove_key(self, user_name: str, offered: OfferedKey) -> bool:
         if offered.certificate is None:
             return await self.login.key(user_name, offered.fingerprint)
+        principals: tuple[str, ...] = ()
         try:
             principals = self._authorities.principals(offered.certificate, self.login.connection.address)
         except OctopusError as error:
-            _log.info("authentication refused", client=self.login.connection.client, method="certificate", error=str(error))
-            return False
-        return await self.login.certificate(user_name, offered.fingerprint, principals)
+            # Asked all the same, for nobody: the refusal is on the trail then, and takes as long as any other.
+            _log.info("certificate refused", client=self.login.connection.client, error=str(error))
+        proven = await self.login.certificate(user_name, offered.fingerprint, principals)
+        return proven and bool(principals)
 
     def _still(self, proven: bool) -> bool:
         """Return ``proven``; close the connection once too much was tried."""

@@ -89,8 +89,8 @@ async def test_control_characters_reach_the_terminal(part: GatewayPart) -> None:
     """^C interrupts, ^P is passed on as it is, ^D ends the shell."""
     async with part.ssh.terminal("t", key=part.key) as terminal:
         await terminal.expect(rb"\$ ")
-        terminal.send(b"sleep 1000\r")
-        await terminal.expect(rb"sleep 1000\r\n")
+        terminal.send(b"sh -c \"echo be''gun; exec sleep 1000\"\r")
+        await terminal.expect(rb"begun\r\n")
         terminal.send(b"\x03")
         await terminal.expect(rb"\$ ")
         terminal.send(b"stty raw -echo; echo rea''dy; head -c 2 | od -An -tx1; stty sane\r")
