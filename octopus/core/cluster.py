@@ -44,11 +44,15 @@ def awaited_agents(snapshot: Snapshot, known: Mapping[str, Agent], now: float) -
 
 
 class Cluster:
-    """Agents, tasks and apps. ``marathon`` says whether a Marathon is configured, and so is the authority on apps."""
+    """Agents, tasks and apps. ``marathon`` says whether a Marathon is configured, and so is the authority on apps.
+
+    ``awaited`` are the agents that have not come back since a failover: what is known of them is from before it.
+    """
 
     def __init__(self, *, marathon: bool = False) -> None:
         self.tasks = TaskIndex()
         self.agents: dict[str, Agent] = {}
+        self.awaited: set[str] = set()
         self._frameworks: dict[str, str] = {}
         self._marathon = MarathonSnapshot() if marathon else None
         self._strings: dict[str, str] = {}
@@ -78,16 +82,17 @@ class Cluster:
         awaited = awaited_agents(snapshot, self.agents, now)
         self._frameworks = {**self._frameworks, **snapshot.frameworks} if awaited else dict(snapshot.frameworks)
         self._strings = {}
+        self.awaited = set(awaited)
         self.agents = {agent.id: agent for agent in (*self._kept(awaited), *snapshot.agents)}
         self.tasks.begin_bulk()
-        seen: set[tuple[str, str]] = set()
+        seen: dict[str, set[str]] = {}
         for count, task in enumerate(snapshot.tasks):
             self._put(task)
-            seen.add((task.framework, task.id))
+            seen.setdefault(task.framework, set()).add(task.id)
             if count % SLICE == SLICE - 1:
                 yield
         for count, task in enumerate(self.tasks):
-            if (task.framework, task.id) not in seen and task.agent not in awaited:
+            if task.id not in seen.get(task.framework, ()) and task.agent not in awaited:
                 self.tasks.remove(task.framework, task.id)
             if count % SLICE == SLICE - 1:
                 yield
@@ -126,8 +131,10 @@ class Cluster:
                 self._updated(event)
             case AgentAdded(agent):
                 self.agents[agent.id] = agent
+                self.awaited.discard(agent.id)
             case AgentRemoved(agent_id):
                 self.agents.pop(agent_id, None)
+                self.awaited.discard(agent_id)
                 self._remove_where("agent", agent_id)
             case FrameworkChanged(framework, name):
                 self._rename(framework, name)

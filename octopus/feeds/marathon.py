@@ -147,12 +147,13 @@ class MarathonFeed:
     async def _listen_for_ever(self) -> None:
         backoff = Backoff(longest=self._poll_interval * 4, rng=self._rng)
         while True:
-            try:
+            # Failures here are not told: the readings tell whether Marathon works.
+            with contextlib.suppress(BadUpstream, OrchestratorUnavailable):
                 await self._listen(LeaderWalk(self._last), backoff)
-            except (BadUpstream, OrchestratorUnavailable):
-                pass  # the readings tell whether Marathon works
-            finally:
+            if self._streaming:
+                # The reader may sleep for long, sure of being called: without events it polls, from now on.
                 self._streaming = False
+                self._stale.set()
             await asyncio.sleep(backoff.failed())
 
     async def _listen(self, walk: LeaderWalk, backoff: Backoff) -> None:

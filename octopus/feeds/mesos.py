@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
-from octopus.core.cluster import Cluster, awaited_agents
+from octopus.core.cluster import Cluster
 from octopus.core.decoders import MAX_HEADER, RecordIO, record_length
 from octopus.core.errors import BadUpstream, OctopusError, OrchestratorUnavailable
 from octopus.core.inventory import FeedStatus, Snapshot
@@ -146,14 +146,13 @@ class MesosFeed:
         changed.clear()
 
     async def _apply(self, base: str, snapshot: Snapshot) -> None:
-        complete = not awaited_agents(snapshot, self._cluster.agents, self._clock())
         for _ in self._cluster.replacing(snapshot, self._clock()):
             await asyncio.sleep(0)
         self._leader.found(base)
         self._streams = self._streams or (self._source not in {"", base})
         self._source = base
         self._backoff.worked()
-        self._health.worked(base, complete=complete, skipped=snapshot.skipped)
+        self._health.worked(base, complete=not self._cluster.awaited, skipped=snapshot.skipped)
 
     async def _read_state(self) -> tuple[str, Snapshot]:
         errors: list[OctopusError] = []
@@ -217,13 +216,17 @@ class MesosFeed:
             await self._events(chunks, answer.url)
 
     async def _events(self, chunks: _Chunks, url: str) -> None:
+        """Apply events until the stream ends, or until the last agent is back after a failover: then the whole is read anew."""
         records = RecordIO(self._max_event, url)
+        waiting = bool(self._cluster.awaited)
         async for chunk in chunks.rest():
             for record in records.feed(chunk):
                 event = decode_event(record, url)
                 if event is not None:
                     self._cluster.apply(event)
             self._health.alive()
+            if waiting and not self._cluster.awaited:
+                return
         raise OrchestratorUnavailable(f"{url}: the event stream ended")
 
     async def _ask_for(self, task_id: str) -> bool:

@@ -132,8 +132,7 @@ async def test_another_master_takes_over(version: str) -> None:
         assert not here.mesos.status().complete
         assert (await here.resolve("logging_logstash")).agent == "agent-1.example"
         here.demo.reregister()
-        if version == "0.22.0":
-            await until(lambda: here.mesos.status().complete)
+        await until(lambda: here.mesos.status().complete)
         assert here.apps() == ["/logging/logstash"]
 
 

@@ -208,6 +208,17 @@ async def test_without_events_it_polls() -> None:
         await until(lambda: sum(path.startswith("/v2/events") for path in marathon.paths()) > 2)
 
 
+async def test_a_marathon_that_dies_while_it_is_listened_to_is_missed_at_once() -> None:
+    """The end of the stream brings a reading, though none was due for long: its failure shows."""
+    cluster, says = cluster_with_task(), Marathon()
+    says.events = asyncio.Queue()
+    async with peer(says) as marathon, feeding(cluster, marathon.url, full_interval=1000.0) as feed, running(feed):
+        await until(lambda: feed._streaming and confirmed(cluster) == {"/a/b"} and not feed._stale.is_set())
+        marathon.handler = always(503)
+        await says.events.put(b"")
+        await until(lambda: bool(feed.status().error))
+
+
 async def test_a_standby_sends_listeners_on() -> None:
     """From 1.7 it answers 302 with the leader's address."""
     cluster, says = cluster_with_task(), Marathon()

@@ -141,6 +141,9 @@ def test_after_a_failover_tasks_of_agents_not_yet_back_are_kept() -> None:
     cluster.replace(Snapshot(agents=agents, tasks=tasks, frameworks={"f": "chronos"}))
     cluster.replace(Snapshot(agents=agents[:1], recovered=["S2"]))
     assert (_ids(cluster), set(cluster.agents)) == ({"two"}, {"S1", "S2"})
+    assert cluster.awaited == {"S2"}
+    cluster.apply(AgentAdded(agents[1]))
+    assert (_ids(cluster), cluster.awaited) == ({"two"}, set())
     cluster.replace(Snapshot(agents=agents[:2], recovered=[]))
     assert _ids(cluster) == set()
 
