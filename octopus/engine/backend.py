@@ -100,6 +100,12 @@ class EngineBackend:
     def __init__(self, docker: ExecBackend, mesos: ExecBackend) -> None:
         self._backends = {"docker": docker, "mesos": mesos}
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     def start(self, target: Target, spec: ExecSpec) -> AbstractAsyncContextManager[ExecStream]:
         """See ``ExecBackend.start``."""
         return self._of(target).start(target, spec)

@@ -1,0 +1,116 @@
+"""TLS streams that close one side alone, under each version of TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from octopus.core.types import EngineAddress
+from octopus.demo.certificates import Authority
+from octopus.engine.endpoint import open_endpoint, tls_context
+from octopus.engine.transport import connect_tls
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+Serve = Callable[[ssl.SSLSocket], None]
+
+
+@asynccontextmanager
+async def tls_server(authority: Authority, version: ssl.TLSVersion, serve: Serve, host: str = "127.0.0.1") -> AsyncIterator[int]:
+    """Serve one connection in a thread; give the port. The certificate is for ``host``."""
+    files = authority.issue(f"server-{host}", hosts=[host])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(files.cert, files.key)
+
+    def accept() -> None:
+        connection, _ = listener.accept()
+        with connection, context.wrap_socket(connection, server_side=True) as secure:
+            serve(secure)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
+        listener.settimeout(20)
+        served = thread.submit(accept)
+        yield listener.getsockname()[1]
+        await asyncio.wrap_future(served)
+
+
+def count(secure: ssl.SSLSocket) -> None:
+    """Count what comes until the client's close_notify, then say how much it was."""
+    total = 0
+    while data := secure.recv(65536):
+        total += len(data)
+    secure.sendall(b"%d\n" % total)
+    secure.unwrap()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_the_answer_comes_after_our_side_is_closed(tls_authority: Authority, version: ssl.TLSVersion) -> None:
+    """close_notify ends our direction only, on 1.2 and 1.3."""
+    context = tls_context(EngineAddress(url="", tls_ca=str(tls_authority.ca)))
+    async with tls_server(tls_authority, version, count) as port:
+        stream = await connect_tls("127.0.0.1", port, context)
+        await stream.write(os.urandom(3_000_000))
+        await stream.write_eof()
+        assert (await stream.read(100), await stream.read(100)) == (b"3000000\n", b"")
+        stream.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_an_end_without_close_notify_is_a_cut(tls_authority: Authority, version: ssl.TLSVersion) -> None:
+    """Truncation is an error, never an end."""
+
+    def cut(secure: ssl.SSLSocket) -> None:
+        secure.sendall(b"half")
+        secure.recv(1)
+
+    context = tls_context(EngineAddress(url="", tls_ca=str(tls_authority.ca)))
+    async with tls_server(tls_authority, version, cut) as port:
+        stream = await connect_tls("127.0.0.1", port, context)
+        assert await stream.read(100) == b"half"
+        await stream.write(b"x")
+        with pytest.raises(ssl.SSLError):
+            await stream.read(100)
+        stream.close()
+
+
+async def test_a_certificate_for_another_name_is_refused(tls_authority: Authority) -> None:
+    """Signed by the right authority, but not this host's."""
+
+    def fail(secure: ssl.SSLSocket) -> None:
+        secure.recv(1)
+
+    context = tls_context(EngineAddress(url="", tls_ca=str(tls_authority.ca)))
+    with pytest.raises((ssl.SSLError, ConnectionError)) as server_side:
+        async with tls_server(tls_authority, ssl.TLSVersion.TLSv1_2, fail, host="127.0.0.9") as port:
+            client = await asyncio.gather(connect_tls("127.0.0.1", port, context), return_exceptions=True)
+    assert isinstance(client[0], ssl.SSLCertVerificationError)
+    assert server_side.value
+
+
+@pytest.mark.parametrize("address", [EngineAddress(url="https://h"), EngineAddress(url="https://h", tls_ca="/nowhere")])
+def test_tls_needs_an_authority(address: EngineAddress) -> None:
+    """There is no engine that is trusted just like that."""
+    with pytest.raises(OSError, match=r"CA|nowhere|No such file"):
+        open_endpoint(address, 1)
+
+
+async def test_a_handshake_that_hangs_can_be_given_up(tls_authority: Authority, tmp_path: Path) -> None:
+    """The connection is dropped with the wait."""
+    context = tls_context(EngineAddress(url="", tls_ca=str(tls_authority.ca)))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await connect_tls("127.0.0.1", listener.getsockname()[1], context)
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(20)
+            while await asyncio.to_thread(connection.recv, 65536):
+                pass
