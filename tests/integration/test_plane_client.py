@@ -10,24 +10,19 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import ControlPlane
-from octopus.control.endings import Endings
-from octopus.control.live import LiveSessions
-from octopus.control.lost_workers import LostWorkers
 from octopus.control.plane import Attached
 from octopus.control.plane_server import PlaneServer
-from octopus.control.worker_locks import WorkerLocks
 from octopus.core.errors import AuditUnavailable, ControlUnavailable, DirectoryUnavailable
-from octopus.core.types import AuditEvent, ExecSpec, Target
+from octopus.core.types import AuditEvent
 from octopus.session.plane_calls import PlaneCalls
 from octopus.session.plane_client import PlaneClient
 from tests.parts.tools import missing, need
-from tests.plane_parts import ALICE, CONNECTION, NOON, SHELL, attempt, audit_log, command, ended, events_of, in_process, trail
+from tests.plane_parts import ALICE, CONNECTION, NOON, SHELL, attempt, command, ended, events_of, in_process, trail
+from tests.recovery import Reaper, start
 from tests.streams import until
 
 
@@ -146,7 +141,7 @@ async def test_a_worker_that_must_go_spools(tmp_path: Path) -> None:
     assert spooled.stat().st_mode & 0o777 == 0o600
     with spooled.open("ab") as file:
         file.write(b'{"event":"half')
-    await recover(tmp_path)
+    await start(tmp_path, Reaper())
     assert events_of(tmp_path, "s-1") == ["session.requested", "session.ended"]
     assert trail(tmp_path)[-1]["exit_status"] == 3
     assert not spooled.exists()
@@ -240,31 +235,3 @@ async def test_only_this_user_is_served(tmp_path: Path) -> None:
             await asyncio.wait([running])
         assert answer.startswith(b"HTTP/1.1 400")
         assert refusal == b""
-
-
-async def recover(root: Path) -> None:
-    """Do what a start does about the workers of before, to the end."""
-
-    async def reap(target: Target, spec: ExecSpec) -> bool:
-        return True
-
-    async with audit_log(root) as log:
-        await lost_workers(root, log, reap)
-
-
-async def lost_workers(root: Path, log: FileAuditLog, reap: Any) -> None:
-    """Settle all that the workers of before left."""
-    live = LiveSessions(root / "run" / "sessions")
-    lost = LostWorkers(
-        log=log,
-        endings=Endings(log, ended=live.remove),
-        live=live,
-        locks=WorkerLocks(root / "run" / "workers"),
-        spool=root / "spool",
-        recordings=root / "recordings",
-        reap=reap,
-        lose=lambda worker: None,
-        interval=0.01,
-    )
-    async with asyncio.TaskGroup() as tasks:
-        lost.recover(tasks)
