@@ -10,9 +10,10 @@ import pytest
 
 from octopus.core.errors import ContainerUnavailable
 from octopus.core.types import ContainerClue, EngineAddress, Exit, Target
-from octopus.engine.backend import DockerBackend
+from octopus.engine.backend import DockerBackend, EngineBackend
 from octopus.engine.limits import EngineLimits
 from tests.contracts import PTY, run_to_end, spec_for
+from tests.fakes import FakeBackend
 from tests.parts.engines import Engine
 from tests.parts.proxy import Proxy, in_front_of
 
@@ -155,3 +156,44 @@ async def test_an_address_that_cannot_be_used_is_told(url: str) -> None:
     async with DockerBackend() as backend:
         with pytest.raises(ContainerUnavailable, match="agent-7"):
             await backend.start(target_at(url, "c0ffee"), spec_for("true")).__aenter__()
+
+
+async def test_sessions_that_end_together_share_a_sweep(proxy: Proxy, behind: Target) -> None:
+    """The engine starts few execs a second: eight sessions of one container need fewer than eight more."""
+    together = asyncio.Barrier(8)
+
+    async def session(backend: DockerBackend) -> None:
+        async with backend.start(behind, spec_for("echo ready; exec sleep 1000")) as stream:
+            await anext(stream.output())
+            await together.wait()
+
+    async with DockerBackend() as backend, asyncio.TaskGroup() as tasks:
+        for _ in range(8):
+            tasks.create_task(session(backend))
+    created = [line for line in proxy.requests if re.search(rb"/containers/\w+/exec ", line)]
+    assert 8 < len(created) <= 8 + 3
+
+
+async def test_what_is_younger_than_a_session_that_ended_by_itself_is_swept(proxy: Proxy, behind: Target) -> None:
+    """A background child makes ps the reason for a second exec."""
+    async with DockerBackend() as backend:
+        with_leftover = await run_to_end(backend, behind, spec_for("sleep 1000 >/dev/null 2>&1 &"))
+        assert with_leftover[2] == Exit(status=0)
+    created = [line for line in proxy.requests if re.search(rb"/containers/\w+/exec ", line)]
+    assert len(created) == 2
+
+
+async def test_each_target_goes_to_the_backend_of_its_containerizer() -> None:
+    """And one that nobody knows is refused."""
+    docker, mesos = FakeBackend(container="in docker"), FakeBackend(container="in mesos")
+    async with EngineBackend(docker, mesos) as backend:
+        for kind, container in (("docker", "in docker"), ("mesos", "in mesos")):
+            target = Target(app="/t", task="t", agent="a", engine=EngineAddress(url=""), clue=ContainerClue(containerizer=kind))
+            async with backend.start(target, spec_for("true")) as stream:
+                assert stream.container == container
+            assert await backend.reap(target, spec_for("true"))
+        other = Target(app="/t", task="t", agent="a", engine=EngineAddress(url=""), clue=ContainerClue(containerizer="rkt"))
+        with pytest.raises(ContainerUnavailable, match="rkt"):
+            await backend.start(other, spec_for("true")).__aenter__()
+    assert docker.closed
+    assert mesos.closed

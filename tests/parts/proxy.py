@@ -14,7 +14,10 @@ Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 class Proxy:
-    """Passes bytes on until told otherwise. ``hang_at`` matches the request that gets no answer; ``url`` is where it listens."""
+    """Passes bytes on until told otherwise.
+
+    ``hang_at`` matches the request that gets no answer; ``requests`` are the request lines that came.
+    """
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
@@ -24,6 +27,7 @@ class Proxy:
         self._flowing.set()
         self.hang_at: re.Pattern[bytes] | None = None
         self.hung = asyncio.Event()
+        self.requests: list[bytes] = []
         self.port = 0
 
     def freeze(self) -> None:
@@ -37,10 +41,21 @@ class Proxy:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST instead of FIN
             writer.transport.abort()
 
+    def close(self) -> None:
+        """Close every connection as its peer would."""
+        for writer in self._writers:
+            writer.close()
+
+    def thaw(self) -> None:
+        """Pass everything on again."""
+        self.hang_at = None
+        self.hung.clear()
+        self._flowing.set()
+
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator[Proxy]:
-        """Listen on a free port of 127.0.0.1 until left."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Proxy]:
+        """Listen there until left; ``port`` 0 is a free one."""
+        server = await asyncio.start_server(self._serve, host, port)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -74,6 +89,8 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, asked: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
+                if asked and data.startswith((b"GET ", b"HEAD ", b"POST ", b"PUT ")):
+                    self.requests.append(data.partition(b"\r\n")[0])
                 if asked and self.hang_at and self.hang_at.search(data):
                     self.hung.set()
                     await asyncio.Event().wait()
