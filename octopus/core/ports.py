@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from octopus.core.files import AttributeChanges, FileAttributes, FileEntry, Passed, Place, Space, WriteMode
 from octopus.core.types import AuditEvent, ExecSpec, Exit, Identity, Output, Target, TermSize
 
 
@@ -75,6 +76,144 @@ class ExecBackend(Protocol):
 
     async def aclose(self) -> None:
         """Release connections and threads."""
+        ...
+
+
+class FileReader(Protocol):
+    """A file open for reading. Calls may overlap; those in the order of the file are the fast ones."""
+
+    attributes: FileAttributes
+    """As they were when it was opened."""
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes, fewer only at the end of the file; b"" beyond it. Raise FileFailure."""
+        ...
+
+    async def stat(self) -> FileAttributes:
+        """Return the attributes of the open file as they are now. Raise FileFailure."""
+        ...
+
+    async def close(self) -> Passed:
+        """Close it, at any time and more than once, and return what passed. Never raises for the engine's sake."""
+        ...
+
+
+class FileWriter(Protocol):
+    """A file open for writing. Calls may overlap and come in any order.
+
+    A file written anew (it was not there, or ``truncate``) is written under a name of its own beside the place, and takes the
+    place in ``close``: until then nothing changed. Without ``truncate`` an existing file is changed as the writes come, because
+    that is what its client asked for (``reput``, an editor over sshfs).
+    """
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Write; with ``append`` the offset does not count. A full disk may show only in a later call. Raise FileFailure."""
+        ...
+
+    async def stat(self) -> FileAttributes:
+        """Return the attributes, with the size as written up to now. Raise FileFailure."""
+        ...
+
+    async def change(self, changes: AttributeChanges) -> None:
+        """Set attributes; times hold from ``close`` on, whatever is written meanwhile. Raise FileFailure."""
+        ...
+
+    async def close(self) -> Passed:
+        """Put the file in its place and return what passed. Raise FileFailure: then nothing is left of a new file. Again: the same."""
+        ...
+
+    async def abort(self) -> Passed:
+        """Leave no trace of a new file, and return what passed, not complete. Never raises; nothing after ``close``."""
+        ...
+
+
+class ContainerFiles(Protocol):
+    """The files of one container as one user of it, for one session. Paths are bytes; a relative one starts at ``home``.
+
+    First ``resolve``, then decide, then operate on the Place. Where the image has a shell every operation is done by the
+    container's user, so that the kernel decides what that user may; and it is done on what was opened or entered, after the
+    kernel's own name for that (``/proc/self/fd``, ``getcwd``) was seen to be ``place.path``: a link swapped in between is
+    PathChanged and never followed. What that cannot see: another name for the same file (hard link, bind mount), and a
+    directory moved elsewhere after it was entered. Without a shell the archive API acts as root: the user's right is judged by
+    owner and mode bits, and a process in the container that swaps links between two calls can lead it astray within the
+    container, never out of it. All calls may raise FileFailure and ContainerUnavailable.
+    """
+
+    container: str
+    """The engine's id of the container."""
+
+    home: bytes
+    """The working directory of the user in the image, absolute."""
+
+    has_shell: bool
+    """Whether everything works; else what cannot be done raises FileUnsupported."""
+
+    async def resolve(self, path: bytes, *, follow: bool = True) -> Place:
+        """Return where a path leads; ``follow`` its last name too when that is a link. Nothing there yet: no attributes.
+
+        A file being written anew counts as there. Raise NoSuchFile (a directory on the way, a dangling link with ``follow``),
+        NotADirectory, TooManyLinks, FileDenied.
+        """
+        ...
+
+    def entries(self, place: Place) -> AsyncIterator[tuple[FileEntry, ...]]:
+        """Yield the entries of a directory in batches, in no order, without ``.`` and ``..``. Raise NotADirectory, FileDenied."""
+        ...
+
+    async def read_link(self, place: Place) -> bytes:
+        """Return what a symbolic link holds. Raise FileFailure when it is none."""
+        ...
+
+    async def open_read(self, place: Place) -> FileReader:
+        """Open a file. Raise IsADirectory, FileDenied, FileFailure (a device or a pipe)."""
+        ...
+
+    async def open_write(self, place: Place, mode: WriteMode) -> FileWriter:
+        """Open a file for writing. Raise NoSuchFile (no ``create``), FileExists (``exclusive``), FileDenied, IsADirectory, NoSpace."""
+        ...
+
+    async def change(self, place: Place, changes: AttributeChanges) -> None:
+        """Set attributes of what is there (never of a link itself). Raise FileDenied, FileUnsupported."""
+        ...
+
+    async def make_directory(self, place: Place, mode: int | None = None) -> None:
+        """Make a directory; ``mode`` None is 0777 less the umask. Raise FileExists, FileDenied."""
+        ...
+
+    async def remove_directory(self, place: Place) -> None:
+        """Remove an empty directory. Raise NotADirectory, DirectoryNotEmpty, FileUnsupported."""
+        ...
+
+    async def remove(self, place: Place) -> None:
+        """Remove a file or a link. Raise IsADirectory, FileDenied."""
+        ...
+
+    async def rename(self, old: Place, new: Place, *, replace: bool) -> None:
+        """Give what is there another name; ``replace`` is posix-rename's, else a taken name raises FileExists. Raise FileDenied."""
+        ...
+
+    async def symlink(self, text: bytes, place: Place) -> None:
+        """Make a symbolic link that holds ``text``, as it is. Raise FileExists, FileDenied."""
+        ...
+
+    async def link(self, old: Place, new: Place) -> None:
+        """Make a hard link. Raise FileExists, FileDenied, FileFailure (another file system)."""
+        ...
+
+    async def space(self, place: Place) -> Space:
+        """Return the size of the file system there. Raise FileUnsupported where it cannot be known."""
+        ...
+
+
+class FilesBackend(Protocol):
+    """Reaches the files of containers."""
+
+    def files(self, target: Target, user: str, token: str) -> AbstractAsyncContextManager[ContainerFiles]:
+        """Check the container against the target as ``ExecBackend.start`` does; on leaving, abort what is open and end every helper.
+
+        ``user`` "" is the image's; ``token`` marks the helper processes as the session's (``ExecSpec.token``).
+        Raise ContainerUnavailable, FileUnsupported (a containerizer whose files cannot be reached).
+        """
         ...
 
 
