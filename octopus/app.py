@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +32,8 @@ from octopus.session.worker_settings import WorkerSettings
 
 WORKER = (sys.executable, "-I", "-m", "octopus.session_worker")
 """How a session worker is started: isolated from the environment and the current directory."""
+FIRST_READING = 10.0
+"""Seconds that connections wait for the cluster to be read at the start."""
 
 
 def serve(config: Config, *, log_level: str = "info") -> None:
@@ -90,9 +92,16 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
                 limits=_connection_limits(config.ssh),
                 notify_socket=told.notify_socket,
                 version=version("octopus-gateway"),
+                ready=partial(_first_reading, sources),
             )
             for task in running:
                 task.cancel()
+
+
+async def _first_reading(sources: building.Sources) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_READING):
+            await asyncio.gather(*(feed.tried() for feed in sources.feeds))
 
 
 def _resolver(config: Config, sources: building.Sources) -> ClusterResolver:

@@ -56,6 +56,10 @@ class Feed(Protocol):
         """Run for ever."""
         ...
 
+    async def tried(self) -> None:
+        """Return once it has been read, or could not be."""
+        ...
+
     async def refresh(self) -> None:
         """Read everything once. Raise BadUpstream, OrchestratorUnavailable."""
         ...

@@ -8,7 +8,7 @@ import itertools
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Supervisor:
     ``runtime`` (0700) holds the plane's socket, the workers' locks and the live sessions; it has to outlive this process.
     ``worker_settings`` is one JSON object for the workers to read, ``worker_command`` starts one (``environment`` is all the
     environment it gets). ``inherited`` sockets are used where there are any, else ``listen`` is bound. ``new_id`` gives random
-    text of letters and digits. ``stop_timeout`` (seconds) bounds the ending of sessions.
+    text of letters and digits. ``stop_timeout`` (seconds) bounds the ending of sessions. Connections wait until ``ready`` returns.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Supervisor:
         notify_socket: str = "",
         stop_timeout: float = 15.0,
         version: str = "",
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.plane = plane
         self._log = log
@@ -78,6 +79,7 @@ class Supervisor:
         self._limits = limits or ConnectionLimits()
         self._notify_socket = notify_socket
         self._stop_timeout = stop_timeout
+        self._ready = ready or _at_once
         self._version = version
         self._locks = WorkerLocks(runtime / "workers")
         self._server = PlaneServer(plane, runtime / "plane.sock")
@@ -157,6 +159,7 @@ class Supervisor:
     async def _take_connections(self) -> None:
         sockets = self._inherited or listeners.bind(self._listen)
         try:
+            await self._until_ready()
             async with asyncio.TaskGroup() as tasks:
                 accepting = [tasks.create_task(self._accept(sock)) for sock in sockets]
                 addresses = [listeners.name(sock.getsockname()) for sock in sockets]
@@ -168,6 +171,13 @@ class Supervisor:
                     task.cancel()
         finally:
             listeners.close(sockets)
+
+    async def _until_ready(self) -> None:
+        """Leave connections waiting in the sockets while there is nothing to answer them with, or until told to stop."""
+        either = [asyncio.ensure_future(self._ready()), asyncio.ensure_future(self._stopping.wait())]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        for one in either:
+            one.cancel()
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -228,3 +238,7 @@ def _single(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+async def _at_once() -> None:
+    """Be ready."""

@@ -86,6 +86,10 @@ class DockerFeed:
                 wait = backoff.failed()
             await asyncio.sleep(wait)
 
+    async def tried(self) -> None:
+        """Return once it has been read, or could not be."""
+        await self._health.tried()
+
     def status(self) -> FeedStatus:
         """Return how the feed is doing."""
         return self._health.status()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 
@@ -24,6 +25,11 @@ class FeedHealth:
         self._error = ""
         self._kind = ""
         self._complete = False
+        self._told = asyncio.Event()
+
+    async def tried(self) -> None:
+        """Return once the feed has worked or failed."""
+        await self._told.wait()
 
     def worked(self, source: str, *, complete: bool = True, skipped: int = 0) -> None:
         """Note that the feed was read in whole; one line in the log when it did not work, or came from elsewhere, before."""
@@ -31,6 +37,7 @@ class FeedHealth:
             _log.info("feed works", feed=self._name, source=source, skipped=skipped)
         self._source, self._since, self._complete = source, self._clock(), complete
         self._error = self._kind = ""
+        self._told.set()
 
     def alive(self) -> None:
         """Note a sign of life on a stream: what is known is as of now."""
@@ -41,6 +48,7 @@ class FeedHealth:
         if type(error).__name__ != self._kind:
             _log.warning("feed fails, what is known is served", feed=self._name, error=str(error), age=self.status().age)
         self._error, self._kind = str(error), type(error).__name__
+        self._told.set()
 
     def status(self) -> FeedStatus:
         """Return how it is now."""

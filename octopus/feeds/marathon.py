@@ -97,6 +97,10 @@ class MarathonFeed:
             group.create_task(self._read_for_ever())
             group.create_task(self._listen_for_ever())
 
+    async def tried(self) -> None:
+        """Return once it has been read, or could not be."""
+        await self._health.tried()
+
     def status(self) -> FeedStatus:
         """Return how the feed is doing."""
         return self._health.status()

@@ -88,6 +88,10 @@ class MesosFeed:
         while True:
             await self._wait(await self._turn())
 
+    async def tried(self) -> None:
+        """Return once it has been read, or could not be."""
+        await self._health.tried()
+
     def status(self) -> FeedStatus:
         """Return how the feed is doing."""
         return self._health.status()
