@@ -136,6 +136,7 @@ class LocalStream:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
         await self._process.wait()
+        await asyncio.sleep(0)  # its transport closes a turn of the loop later
         self._close_input()
         for end, _ in self._reads:
             with contextlib.suppress(OSError):
