@@ -26,7 +26,8 @@ from octopus.control.live import LiveSessions
 from octopus.control.placing import ConnectionLimits
 from octopus.control.resolver import ClusterResolver
 from octopus.control.supervisor import Supervisor
-from octopus.engine.backend import DockerBackend
+from octopus.engine.backend import DockerBackend, EngineBackend
+from octopus.engine.mesos_exec import MesosBackend
 from octopus.identity.ldap import LdapDirectory
 from octopus.session.worker_settings import WorkerSettings
 
@@ -56,7 +57,8 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
         directory = building.directory(config.auth)
         stack.push_async_callback(directory.aclose)
         sources = building.sources(config, stack)
-        backend = DockerBackend(building.engine_limits(config.docker))
+        limits = building.engine_limits(config.docker)
+        backend = EngineBackend(DockerBackend(limits), MesosBackend(limits))
         stack.push_async_callback(backend.aclose)
         runtime, audit = Path(config.ssh.runtime_directory), Path(config.audit.directory)
         recordings = audit / "recordings"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from octopus import log
 from octopus.control.plane import Plane
-from octopus.engine.backend import DockerBackend
+from octopus.engine.backend import DockerBackend, EngineBackend
 from octopus.engine.limits import EngineLimits
+from octopus.engine.mesos_exec import MesosBackend
 from octopus.session.ssh_server import Gateway
 from octopus.session.worker import run_worker
 from octopus.session.worker_settings import WorkerSettings
@@ -26,7 +27,7 @@ async def gateway(settings: WorkerSettings, plane: Plane) -> AsyncIterator[Gatew
         exit=settings.engine_exit,
         threads=settings.engine_calls,
     )
-    async with DockerBackend(limits) as backend:
+    async with EngineBackend(DockerBackend(limits), MesosBackend(limits)) as backend:
         yield Gateway(
             plane=plane,
             backend=backend,
