@@ -16,9 +16,13 @@ from octopus.demo.scene import Scene
 from octopus.demo.stage import Stage, set_up
 from octopus.identity.passwords import hash_password
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def demo(tell: Callable[[str], None]) -> None:
     """Run the demo until SIGINT, SIGTERM or SIGHUP; nothing of it is left then. Raise Unavailable, saying what is missing."""
+    for number in ENDING:
+        signal.signal(number, signal.default_int_handler)  # while the stage is set up: what was begun is undone
     with set_up() as stage:
         asyncio.run(_play(stage, tell))
 
@@ -30,7 +34,7 @@ async def _play(stage: Stage, tell: Callable[[str], None]) -> None:
             keys = hostkeys.create(scene.host_keys)
             told = Process(notify_socket=f"{stage.directory}/ready")
             async with supervisor(load(scene.config_file, environ={}), told, "warning") as gateway, asyncio.TaskGroup() as tasks:
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                for number in ENDING:
                     asyncio.get_running_loop().add_signal_handler(number, partial(gateway.stop, end_sessions=True))
                 showing = tasks.create_task(_show(scene, ready, [key.line for key in keys], tell))
                 await gateway.run()
