@@ -6,11 +6,10 @@ The agent ends the session when the connection that launched it closes, so nothi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal as signals
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,10 +20,10 @@ from octopus.core.errors import BadUpstream, ContainerUnavailable, InvalidReques
 from octopus.core.ports import ExecStream
 from octopus.core.types import ExecSpec, Exit, Output, Target, TermSize
 from octopus.engine import mesos_wire as wire
-from octopus.engine.containers import ContainerGone
 from octopus.engine.docker_exec import LINE_END, SIGNAL_CHARS, VEOF
 from octopus.engine.launch import environment, prepared
 from octopus.engine.limits import EngineLimits, deadline, unavailable
+from octopus.engine.mesos_agent import MesosAgent
 from octopus.engine.reaper import SIGNALS
 from octopus.engine.shell import SH
 
@@ -35,8 +34,6 @@ MAX_INPUT = 16
 DEFAULT_LIMITS = EngineLimits()
 _LOGIN = "[ -x /bin/bash ] && exec /bin/bash; exec /bin/sh"
 _KILLED = 137
-_STREAM = {"Accept": "application/recordio", "Message-Accept": "application/json"}
-_INPUT = {"Content-Type": "application/recordio", "Message-Content-Type": "application/json", "Accept": "application/json"}
 
 
 class MesosBackend:
@@ -69,7 +66,7 @@ class MesosBackend:
         """Launch a session in the task's container. See ``ExecBackend.start``."""
         if not (target.clue.container_id and target.agent_ip and target.agent_port):
             raise ContainerUnavailable(f"{target.task}: container or agent not known", notice="the container is not known yet")
-        agent = _Agent(self._client, self._limits, target, self._scheme)
+        agent = MesosAgent(self._client, self._limits, target, self._scheme)
         container_id = wire.session_id(target.clue, self._new_id())
         size = spec.pty.size if spec.pty else None
         argv = prepared([SH, "-c", spec.command or _LOGIN], SH, {}, size)
@@ -90,65 +87,11 @@ class MesosBackend:
         await self._client.aclose()
 
 
-class _Agent:
-    """Calls to one agent; every failure is ContainerUnavailable."""
-
-    def __init__(self, client: httpx.AsyncClient, limits: EngineLimits, target: Target, scheme: str) -> None:
-        host = f"[{target.agent_ip}]" if ":" in target.agent_ip else target.agent_ip
-        self._url = f"{scheme}://{host}:{target.agent_port}/api/v1"
-        self._client = client
-        self.limits = limits
-        self.name = target.agent
-
-    @asynccontextmanager
-    async def launched(self, call: dict[str, Any]) -> AsyncIterator[httpx.Response]:
-        """Launch a session; its output is the answer's body, and closing that ends it."""
-        request = self._client.build_request("POST", self._url, json=call, headers=_STREAM)
-        async with deadline(self.name, "launch", self.limits.start):
-            with self.faults("launch"):
-                response = await self._client.send(request, stream=True)
-        try:
-            if response.status_code != 200:
-                await self._refuse(response)
-            yield response
-        finally:
-            await response.aclose()
-
-    async def post(self, call: dict[str, Any]) -> httpx.Response:
-        """Make a call and return its answer, whatever the status."""
-        with self.faults(call["type"]):
-            return await self._client.post(self._url, json=call, headers={"Accept": "application/json"})
-
-    async def send(self, records: AsyncIterator[bytes]) -> None:
-        """Stream input; that it ends, however, says nothing: the output tells when the session is over."""
-        with contextlib.suppress(httpx.HTTPError):
-            await self._client.post(self._url, content=records, headers=_INPUT)
-
-    @contextlib.contextmanager
-    def faults(self, step: str) -> Iterator[None]:
-        """Tell httpx's errors and wrong answers as ContainerUnavailable."""
-        try:
-            yield
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, BadUpstream) as error:
-            raise unavailable(self.name, step, error) from error
-
-    async def _refuse(self, response: httpx.Response) -> None:
-        async with deadline(self.name, "launch", self.limits.call):
-            with self.faults("launch"):
-                text = (await _some(response)).decode("utf-8", "replace")
-        problem = f"agent {self.name}: launch: HTTP {response.status_code}: {text}"
-        if response.status_code == 404 or "not found" in text:
-            raise ContainerGone(problem)
-        if response.status_code in (401, 403):
-            raise ContainerUnavailable(problem, notice=f"the agent {self.name} does not allow sessions in its containers")
-        raise unavailable(self.name, "launch", f"HTTP {response.status_code}: {text}")
-
-
 class MesosExecStream:
     """One session container. The exit status is waited for from the start: the agent forgets it once it is over."""
 
     def __init__(
-        self, agent: _Agent, target: Target, container_id: dict[str, Any], response: httpx.Response, size: TermSize | None
+        self, agent: MesosAgent, target: Target, container_id: dict[str, Any], response: httpx.Response, size: TermSize | None
     ) -> None:
         self.container = target.clue.container_id
         self._agent = agent
@@ -276,13 +219,3 @@ class MesosExecStream:
 def _context(scheme: str, ca_file: str) -> ssl.SSLContext:
     """Return a verifying context; without https one that trusts nobody, for reading the system's authorities takes its time."""
     return ssl.create_default_context(cafile=ca_file or None) if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-async def _some(response: httpx.Response, limit: int = 64 * 1024) -> bytes:
-    """Return the beginning of an answer's body."""
-    body = b""
-    async for data in response.aiter_bytes():
-        body += data
-        if len(body) > limit:
-            break
-    return body[:limit]
