@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from octopus.demo import app_model, placing
@@ -13,63 +14,65 @@ from octopus.demo.resources import Resources, port_ranges
 from octopus.demo.versions import Version
 
 
-def make_instance(app: App, agent: Agent, version: Version, mesos: Mesos, framework: Framework, uuid1: str, rng: random.Random) -> Instance:
-    """Return a new instance for the agent, which must have room for it."""
-    ports = placing.choose_ports(app, agent, rng) or []
-    name = app_model.instance_id(app.id, version, uuid1, pod=app.pod)
-    instance = Instance(name, app.id, app.version, agent.hostname, agent.id, agent.attributes, mesos.clock(), [])
-    if app.pod:
-        instance.tasks = _pod_tasks(app, instance, agent, version, mesos, framework, uuid1, ports)
-    else:
-        instance.tasks = [_app_task(app, instance, agent, version, mesos, framework, ports)]
-    return instance
+class Launcher:
+    """Makes the instances of one Marathon."""
 
+    def __init__(self, version: Version, mesos: Mesos, framework: Framework, uuid1: Callable[[], str], rng: random.Random) -> None:
+        self._version = version
+        self._mesos = mesos
+        self._framework = framework
+        self._uuid1 = uuid1
+        self._rng = rng
 
-def _app_task(app: App, instance: Instance, agent: Agent, version: Version, mesos: Mesos, framework: Framework, ports: list[int]) -> Task:
-    definition, task_id = app.definition, app_model.task_id(instance.id, version)
-    docker = (definition["container"] or {}).get("docker") or {}
-    return Task(
-        id=task_id,
-        name=app_model.reversed_path(app.id),
-        framework_id=framework.id,
-        agent_id=agent.id,
-        container_id=mesos.new_uuid(),
-        resources=_with_ports(placing.demand(app), ports),
-        labels=dict(definition["labels"]),
-        container=container_of(definition, task_id, version, ports),
-        discovery=version.since(1, 5) or (bool(ports) and version.since(0, 15)),
-        port_name="default" if version.since(1, 4) else "",
-        ip=agent.ip,
-        image=docker.get("image", ""),
-        command=definition["cmd"] or " ".join(definition["args"] or []),
-        env=environment(app, agent.hostname, task_id, version, ports),
-    )
+    def make(self, app: App, agent: Agent) -> Instance:
+        """Return a new instance for the agent, which must have room for it."""
+        uuid1, ports = self._uuid1(), placing.choose_ports(app, agent, self._rng) or []
+        name = app_model.instance_id(app.id, self._version, uuid1, pod=app.pod)
+        instance = Instance(name, app.id, app.version, agent.hostname, agent.id, agent.attributes, self._mesos.clock(), [])
+        instance.tasks = self._pod_tasks(app, name, agent, uuid1, ports) if app.pod else [self._app_task(app, name, agent, ports)]
+        return instance
 
-
-def _pod_tasks(
-    app: App, instance: Instance, agent: Agent, version: Version, mesos: Mesos, framework: Framework, uuid1: str, ports: list[int]
-) -> list[Task]:
-    executor_id = f"instance-{app_model.safe_path(app.id)}.{uuid1}"
-    executor = Executor(executor_id, framework.id, agent.id, mesos.new_uuid(), placing.executor_demand(app))
-    tasks = []
-    for container in app.definition["containers"]:
-        own = [ports.pop(0) for _ in container.get("endpoints") or []]
-        task_id = app_model.task_id(instance.id, version, container["name"])
-        tasks.append(
-            Task(
-                id=task_id,
-                name=container["name"],
-                framework_id=framework.id,
-                agent_id=agent.id,
-                container_id=mesos.new_uuid(),
-                resources=_with_ports(placing.amount(container.get("resources", {})), own),
-                labels=dict(app.definition.get("labels") or {}),
-                executor=executor,
-                ip=agent.ip,
-                command=container.get("exec", {}).get("command", {}).get("shell", ""),
-            )
+    def _app_task(self, app: App, instance: str, agent: Agent, ports: list[int]) -> Task:
+        definition, version = app.definition, self._version
+        task_id = app_model.task_id(instance, version)
+        docker = (definition["container"] or {}).get("docker") or {}
+        return Task(
+            id=task_id,
+            name=app_model.reversed_path(app.id),
+            framework_id=self._framework.id,
+            agent_id=agent.id,
+            container_id=self._mesos.new_uuid(),
+            resources=_with_ports(placing.demand(app), ports),
+            labels=dict(definition["labels"]),
+            container=container_of(definition, task_id, version, ports),
+            discovery=version.since(1, 5) or (bool(ports) and version.since(0, 15)),
+            port_name="default" if version.since(1, 4) else "",
+            ip=agent.ip,
+            image=docker.get("image", ""),
+            command=definition["cmd"] or " ".join(definition["args"] or []),
+            env=environment(app, agent.hostname, task_id, version, ports),
         )
-    return tasks
+
+    def _pod_tasks(self, app: App, instance: str, agent: Agent, uuid1: str, ports: list[int]) -> list[Task]:
+        executor_id = f"instance-{app_model.safe_path(app.id)}.{uuid1}"
+        executor = Executor(executor_id, self._framework.id, agent.id, self._mesos.new_uuid(), placing.executor_demand(app))
+        free = iter(ports)
+        return [self._pod_task(app, spec, instance, agent, executor, free) for spec in app.definition["containers"]]
+
+    def _pod_task(self, app: App, spec: dict[str, Any], instance: str, agent: Agent, executor: Executor, free: Iterator[int]) -> Task:
+        own = [next(free) for _ in spec.get("endpoints") or []]
+        return Task(
+            id=app_model.task_id(instance, self._version, spec["name"]),
+            name=spec["name"],
+            framework_id=self._framework.id,
+            agent_id=agent.id,
+            container_id=self._mesos.new_uuid(),
+            resources=_with_ports(placing.amount(spec.get("resources", {})), own),
+            labels=dict(app.definition.get("labels") or {}),
+            executor=executor,
+            ip=agent.ip,
+            command=spec.get("exec", {}).get("command", {}).get("shell", ""),
+        )
 
 
 def _with_ports(resources: Resources, ports: list[int]) -> Resources:

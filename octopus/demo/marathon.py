@@ -10,6 +10,7 @@ from typing import Any
 from octopus.demo import app_model
 from octopus.demo.app_model import App, Deployment, Instance, Invalid, Locked, Unknown, stamp
 from octopus.demo.broadcast import Broadcast
+from octopus.demo.launching import Launcher
 from octopus.demo.marathon_events import MarathonEvents
 from octopus.demo.mesos import Credentials, Mesos
 from octopus.demo.model import Framework, Task
@@ -43,7 +44,8 @@ class Marathon:
         self.leader: str | None = None
         self.stream = Broadcast(1024 if version.since(1, 8) else 50_000)
         self.events = MarathonEvents(version, mesos.clock, self.stream)
-        self.scheduler = Scheduler(version, mesos, framework, rng, self.events, start, stop, self.uuid1, replace_unreachable)
+        launcher = Launcher(version, mesos, framework, self.uuid1, rng)
+        self.scheduler = Scheduler(version, mesos, launcher, rng, self.events, start, stop, replace_unreachable)
         self.apps, self.deployments = self.scheduler.apps, self.scheduler.deployments
         self._last_stamp = 0.0
         self._uuids = 0

@@ -9,10 +9,10 @@ from typing import Any
 
 from octopus.demo import placing
 from octopus.demo.app_model import App, Deployment, Instance, stamp
-from octopus.demo.launching import make_instance
+from octopus.demo.launching import Launcher
 from octopus.demo.marathon_events import MarathonEvents
 from octopus.demo.mesos import Mesos
-from octopus.demo.model import Framework, Task
+from octopus.demo.model import Task
 from octopus.demo.versions import Version
 
 
@@ -24,12 +24,11 @@ class Scheduler:
 
     version: Version
     mesos: Mesos
-    framework: Framework
+    launcher: Launcher
     rng: random.Random
     events: MarathonEvents
     start: Callable[[Task], None]
     stop: Callable[[Task], None]
-    uuid1: Callable[[], str]
     replace_unreachable: bool
     leads: bool = False
     apps: dict[str, App] = field(default_factory=dict)
@@ -110,7 +109,7 @@ class Scheduler:
         for agent in agents:
             reason = placing.refusal(app, agent, placed)
             if not reason:
-                self._start(make_instance(app, agent, self.version, self.mesos, self.framework, self.uuid1(), self.rng), app)
+                self._start(self.launcher.make(app, agent), app)
                 return True
             app.rejected[reason] = app.rejected.get(reason, 0) + 1
         return False
