@@ -143,7 +143,7 @@ Directory = Annotated[Path | None, typer.Argument(metavar="DIRECTORY", help="Whe
 def hostkeys_create(directory: Directory = None, config: ConfigFile = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Make the keys that are missing.
 
-    Ed25519, ECDSA P-256 and RSA 3072, mode 0600. Nothing is ever overwritten.
+    Ed25519 and RSA 3072, mode 0600. Nothing is ever overwritten.
     """
     from octopus import hostkeys
 

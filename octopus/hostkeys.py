@@ -29,7 +29,6 @@ PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPri
 
 _MAKERS: dict[str, Callable[[], PrivateKey]] = {
     "ssh_host_ed25519_key": ed25519.Ed25519PrivateKey.generate,
-    "ssh_host_ecdsa_key": lambda: ec.generate_private_key(ec.SECP256R1()),
     "ssh_host_rsa_key": lambda: rsa.generate_private_key(65537, RSA_BITS),
 }
 _SSHFP_ALGORITHMS = {"ssh-rsa": 1, "ecdsa-sha2-nistp256": 3, "ecdsa-sha2-nistp384": 3, "ecdsa-sha2-nistp521": 3, "ssh-ed25519": 4}
@@ -117,7 +116,7 @@ def _read(path: Path, *, created: bool = False) -> HostKey:
     if mode & 0o077:
         raise ConfigError([f"{path}: is open to its group or others (mode {mode:04o}); expected mode 0600"])
     if not isinstance(key, PrivateKey) or (isinstance(key, rsa.RSAPrivateKey) and key.key_size < MIN_RSA_BITS):
-        raise ConfigError([f"{path}: is too weak; expected Ed25519, ECDSA or RSA of at least {MIN_RSA_BITS} bits"])
+        raise ConfigError([f"{path}: is too weak; expected Ed25519 or RSA of at least {MIN_RSA_BITS} bits"])
     return _host_key(path, _line(key), created=created)
 
 

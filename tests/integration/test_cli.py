@@ -84,9 +84,9 @@ def test_host_keys_are_made_and_listed(tmp_path: Path) -> None:
     """Lines for people, JSON for programs; a second run makes nothing."""
     made = octopus("hostkeys", "create", str(tmp_path))
     assert made.returncode == 0
-    assert made.stdout.count("(new)") == made.stdout.count("IN SSHFP") == 3
+    assert made.stdout.count("(new)") == made.stdout.count("IN SSHFP") == 2
     listed = json.loads(octopus("hostkeys", "list", str(tmp_path), "--json").stdout)
-    assert [key["algorithm"] for key in listed] == ["ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa"]
+    assert [key["algorithm"] for key in listed] == ["ssh-ed25519", "ssh-rsa"]
     assert all(key["fingerprint"] in made.stdout for key in listed)
     assert "(new)" not in octopus("hostkeys", "create", str(tmp_path)).stdout
     missing = octopus("hostkeys", "list", str(tmp_path / "none"))

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from octopus.core.errors import ConfigError
 from octopus.hostkeys import PrivateKey, create, read
 
-NAMES = ["ssh_host_ecdsa_key", "ssh_host_ed25519_key", "ssh_host_rsa_key"]
+NAMES = ["ssh_host_ed25519_key", "ssh_host_rsa_key"]
 
 
 def ssh_keygen(*arguments: str) -> str:
@@ -28,11 +28,11 @@ def ssh_keygen(*arguments: str) -> str:
 
 
 def test_three_keys_are_made_private(tmp_path: Path) -> None:
-    """Ed25519, ECDSA and RSA of 3072 bits, mode 0600, in a directory of mode 0700."""
+    """Ed25519 and RSA of 3072 bits, mode 0600, in a directory of mode 0700."""
     directory = tmp_path / "deep" / "keys"
     keys = create(directory)
     assert [Path(key.path).name for key in keys] == NAMES
-    assert [key.algorithm for key in keys] == ["ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa"]
+    assert [key.algorithm for key in keys] == ["ssh-ed25519", "ssh-rsa"]
     assert all(key.created for key in keys)
     assert directory.stat().st_mode & 0o777 == 0o700
     assert {Path(key.path).stat().st_mode & 0o777 for key in keys} == {0o600}
@@ -53,8 +53,8 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     first = create(tmp_path)
     (tmp_path / "ssh_host_rsa_key").unlink()
     second = create(tmp_path)
-    assert [key.created for key in second] == [False, False, True]
-    assert [key.fingerprint for key in second[:2]] == [key.fingerprint for key in first[:2]]
+    assert [key.created for key in second] == [False, True]
+    assert [key.fingerprint for key in second[:1]] == [key.fingerprint for key in first[:1]]
     assert read(tmp_path) == tuple(msgspec.structs.replace(key, created=False) for key in second)
 
 
@@ -93,7 +93,7 @@ def test_keys_that_cannot_be_used_are_all_told(tmp_path: Path) -> None:
         "ssh_host_ed25519_key: is open to its group or others (mode 0640); expected mode 0600",
         "ssh_host_folder_key: cannot be read: Is a directory",
         "ssh_host_garbage_key: is no host key; expected one of OpenSSH's format without passphrase",
-        "ssh_host_rsa_key: is too weak; expected Ed25519, ECDSA or RSA of at least 2048 bits",
+        "ssh_host_rsa_key: is too weak; expected Ed25519 or RSA of at least 2048 bits",
     ]
 
 
