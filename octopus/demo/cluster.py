@@ -101,7 +101,7 @@ class DemoCluster:
         self.mesos.elect(self.mesos.masters[0])
         for _ in range(marathons):
             await self._add_marathon()
-        self._register_framework()
+        self.marathon.register()
         self.marathon.lead(self.marathon.nodes[0])
         self._background.run(self._watch())
 
@@ -138,15 +138,6 @@ class DemoCluster:
         node = f"{self._host}:{sock.getsockname()[1]}"
         self.marathon.nodes.append(node)
         await self._servers.start(node, MarathonRoutes(node, self.marathon).app(), sock)
-
-    def _register_framework(self) -> None:
-        framework, version = self.marathon.framework, self.marathon.version
-        framework.id = f"{self.mesos.masters[0].id}-0000"
-        framework.webui_url = f"http://{self.marathon.nodes[0]}" if self.marathon.nodes else ""
-        if version.since(1, 4) and self.mesos.version.since(1, 4):
-            multi_role = ("MULTI_ROLE",) if version.since(1, 9) else ()
-            framework.capabilities = (*multi_role, "PARTITION_AWARE", "TASK_KILLING_STATE")
-        self.mesos.add_framework(framework)
 
     async def _watch(self) -> None:
         while True:

@@ -50,6 +50,16 @@ class Marathon:
         self._last_stamp = 0.0
         self._uuids = 0
 
+    def register(self) -> None:
+        """Register with Mesos, with the capabilities of this version."""
+        framework = self.framework
+        framework.id = f"{self.mesos.masters[0].id}-0000"
+        framework.webui_url = f"http://{self.nodes[0]}"
+        if self.version.since(1, 4) and self.mesos.version.since(1, 4):
+            multi_role = ("MULTI_ROLE",) if self.version.since(1, 9) else ()
+            framework.capabilities = (*multi_role, "PARTITION_AWARE", "TASK_KILLING_STATE")
+        self.mesos.add_framework(framework)
+
     def lead(self, node: str | None) -> None:
         """Let this node lead (None: nobody); event streams end."""
         self.stream.close_all()
