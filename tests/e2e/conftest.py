@@ -63,7 +63,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Show with a failure what the gateway logged and wrote on its trail."""
     report = yield
     scene = getattr(item, "funcargs", {}).get("scene")
-    if report.failed and isinstance(scene, Scene):
+    if report.failed and report.when != "teardown" and isinstance(scene, Scene):
         report.sections += _words(scene.gateway)
     return report
 

@@ -110,7 +110,7 @@ async def gateway(sections: Sections, *, files: Mapping[str, str] | None = None,
         for name, content in (files or {}).items():
             (directory / name).touch(mode=0o600)
             (directory / name).write_text(content)
-        running.config.write_text(toml(_completed(sections, running.port)))
+        running.config.write_text(toml(completed(sections, running.port)))
         async with _served(running), running.trail.followed():
             yield running
             await running.still()
@@ -133,7 +133,7 @@ async def _served(running: Gateway) -> AsyncIterator[None]:
         await asyncio.to_thread(daemon.stop)
 
 
-def _completed(sections: Sections, port: int) -> Sections:
+def completed(sections: Sections, port: int) -> Sections:
     """Return the sections with what every gateway here has: a port and folders of its own."""
     own: dict[str, Section] = {
         "ssh": {"listen": [f"{HOST}:{port}"], "runtime_directory": "run", "workers": 1},
