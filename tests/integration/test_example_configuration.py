@@ -13,7 +13,7 @@ from octopus.config.faults import keys_of, section_at
 from octopus.config.sections import Config
 from octopus.config.toml_lines import key_lines
 
-EXAMPLE = Path(__file__).parents[2] / "octopus.example.toml"
+EXAMPLE = Path(__file__).parents[2] / "systemd" / "octopus.example.toml"
 NAMED_FILES = re.compile(r'"(/etc/octopus/(?:ldap\.secret|docker/\w+\.pem))"')
 
 
