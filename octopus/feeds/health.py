@@ -23,7 +23,7 @@ class FeedHealth:
         self._source = ""
         self._since = 0.0
         self._error = ""
-        self._kind = ""
+        self._kinds: set[str] = set()
         self._complete = False
         self._told = asyncio.Event()
 
@@ -33,10 +33,11 @@ class FeedHealth:
 
     def worked(self, source: str, *, complete: bool = True, skipped: int = 0) -> None:
         """Note that the feed was read in whole; one line in the log when it did not work, or came from elsewhere, before."""
-        if self._kind or not self._since or source != self._source:
+        if self._kinds or not self._since or source != self._source:
             _log.info("feed works", feed=self._name, source=source, skipped=skipped)
         self._source, self._since, self._complete = source, self._clock(), complete
-        self._error = self._kind = ""
+        self._error = ""
+        self._kinds.clear()
         self._told.set()
 
     def alive(self) -> None:
@@ -44,10 +45,11 @@ class FeedHealth:
         self._since = self._clock()
 
     def failed(self, error: OctopusError) -> None:
-        """Note a failure; one line in the log for each kind of failure in a row. What is known goes on being served."""
-        if type(error).__name__ != self._kind:
+        """Note a failure; one line in the log for each kind since it last worked. What is known goes on being served."""
+        if type(error).__name__ not in self._kinds:
             _log.warning("feed fails, what is known is served", feed=self._name, error=str(error), age=self.status().age)
-        self._error, self._kind = str(error), type(error).__name__
+        self._error = str(error)
+        self._kinds.add(type(error).__name__)
         self._told.set()
 
     def status(self) -> FeedStatus:

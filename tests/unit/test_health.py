@@ -11,7 +11,7 @@ from octopus.feeds.health import Backoff, FeedHealth, Misses, TokenBucket
 
 
 def test_each_change_is_logged_once() -> None:
-    """Works, fails, fails otherwise, works, works elsewhere: five lines for any number of turns."""
+    """Works, fails, fails otherwise (by turns), works, works elsewhere: five lines for any number of turns."""
     now = [100.0]
     health = FeedHealth("mesos", lambda: now[0])
     assert (health.status().age, health.status().complete) == (-1.0, False)
@@ -22,6 +22,7 @@ def test_each_change_is_logged_once() -> None:
             now[0] += 10
             health.failed(OrchestratorUnavailable("gone"))
         for _ in range(3):
+            health.failed(OrchestratorUnavailable("gone"))
             health.failed(BadUpstream("m1", "garbage"))
         assert (health.status().age, health.status().error, health.status().complete) == (30.0, "m1: garbage", False)
         for _ in range(3):
