@@ -54,7 +54,7 @@ def _engine(value: str) -> str:
         raise ValueError(f"{shown(value)} has a placeholder that is not known; expected {{hostname}} and {{ip}} only")
     if re.fullmatch(r"unix:///[^\s{}]+", value):
         return value
-    if not re.fullmatch(r"(?:https?://[^\s/@]+|ssh://(?:[A-Za-z0-9._-]+@)?[^\s/@]+)/?", value):
+    if not re.fullmatch(r"https?://[^\s/@]+/?|ssh://(?:[A-Za-z0-9._-]+@)?[^\s/@]+(?:/[^\s{}?#]*)?", value):
         raise ValueError(f"{shown(_without_userinfo(value))} is no engine; expected unix:///path, http://, https:// or ssh://user@host")
     return value
 
@@ -75,6 +75,6 @@ LdapUrls = Annotated[tuple[Annotated[str, _url("ldap", "ldaps")], ...], Field(st
 ZooKeeperUrl = Annotated[str, AfterValidator(_zookeeper)]
 """``zk://host:port,host:port/path``, or "" for none."""
 EngineUrl = Annotated[str, AfterValidator(_engine)]
-"""unix:// http:// https:// ssh://, in which {hostname} and {ip} stand for the agent's."""
+"""unix:// http:// https:// ssh://, in which {hostname} and {ip} stand for the agent's; ssh:// may end in the socket's path there."""
 SyslogUrl = Annotated[str, AfterValidator(_syslog)]
 """``unix:///path`` or ``tcp://host:port``, or "" for none."""

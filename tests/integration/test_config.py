@@ -167,6 +167,7 @@ def test_an_empty_file_lacks_people_place_and_policy(place: Path) -> None:
         ("unix:///run/docker.sock", "https://{hostname}:2376", "docker.tls_ca: is missing; an engine at https:// needs tls_ca"),
         ("unix:///run/docker.sock", "tcp://{hostname}", "docker.url: 'tcp://{hostname}' is no engine; expected unix:///path"),
         ("unix:///run/docker.sock", "http://{hostname", "docker.url: 'http://{hostname' has a placeholder"),
+        ("unix:///run/docker.sock", "ssh://a@h:22/run/docker.sock", "docker.ssh_key: is missing; an engine at ssh:// needs ssh_key"),
         ("unix:///run/docker.sock", "http://u:hunter2@h", "docker.url: 'http://…@h' is no engine"),
         ('groups = ["dev"]', "", "policy[0]: speaks of nobody; expected groups = [...] or users = [...]"),
         ('groups = ["dev"]', 'groups = [""]', "policy[0].groups[0]: is empty; expected text"),

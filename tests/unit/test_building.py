@@ -24,6 +24,7 @@ AL = Identity(login="al", groups=frozenset({"dev"}), method="password")
         ("https://{ip}:2376", "agent-1", "10.0.0.1", "https://10.0.0.1:2376"),
         ("http://{ip}:2375", "agent-1", "fd00::1", "http://[fd00::1]:2375"),
         ("ssh://root@{hostname}", "agent-1", "", "ssh://root@agent-1"),
+        ("ssh://root@{ip}:22/run/docker.sock", "agent-1", "10.0.0.1", "ssh://root@10.0.0.1:22/run/docker.sock"),
         ("unix:///run/docker.sock", "any/thing", "", "unix:///run/docker.sock"),
     ],
 )
@@ -42,7 +43,7 @@ def test_an_agent_that_names_no_host_leads_nowhere(hostname: str) -> None:
 
 def test_the_policy_has_the_rules_in_their_order_and_the_label_where_switched_on() -> None:
     """``[[policy]]`` and ``marathon.policy_labels``."""
-    rule = PolicyRule(groups=("dev",), apps=("/a",), allow=(RequestKind.SHELL,))
+    rule = PolicyRule(groups=("dev",), apps=("/a",), allow=("shell",))
     for labels in (False, True):
         config = Config.model_construct(policy=(rule,))
         config = config.model_copy(update={"marathon": config.marathon.model_copy(update={"policy_labels": labels})})
