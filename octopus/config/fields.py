@@ -6,14 +6,14 @@ Validators raise ValueError with words for the operator; ``faults.py`` puts file
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr
 
 from octopus.core.errors import printable
 from octopus.core.globs import Glob
+from octopus.core.paths import PathRule
 from octopus.core.policy import USER
-from octopus.core.types import RequestKind
 
 MAX_SECONDS = 36_500 * 86_400.0
 _DURATION = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,6})?)(?P<unit>[smhd])|0")
@@ -78,6 +78,14 @@ def _glob(value: str) -> str:
     return value
 
 
+def _path_glob(value: str) -> str:
+    try:
+        PathRule([value])
+    except ValueError as error:
+        raise ValueError(f'{shown(value)} is no glob over paths: {error}; expected such as "/tmp/**"') from error
+    return value
+
+
 def matching(pattern: str, expected: str) -> AfterValidator:
     """Return a validator of text that is ``expected``, by a pattern it matches whole."""
     expression = re.compile(pattern)
@@ -114,7 +122,8 @@ Texts = Annotated[tuple[Annotated[StrictStr, Field(min_length=1)], ...], Field(s
 UserFilter = Annotated[str, _filter("{login}")]
 GroupFilter = Annotated[str, _filter("{dn}", "{login}")]
 Globs = Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], Field(strict=False)]
-Kinds = Annotated[tuple[Annotated[RequestKind, Field(strict=False)], ...], Field(strict=False)]
+PathGlobs = Annotated[tuple[Annotated[str, AfterValidator(_path_glob)], ...], Field(strict=False)]
+Kinds = Annotated[tuple[Literal["shell", "exec", "download", "upload", "forward", "logs"], ...], Field(strict=False)]
 RunAs = Annotated[str, matching(USER.pattern, "user, user:group or nothing")]
 MetricPrefix = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", "letters, digits, '_', '.' and '-'")]
 Workers = Annotated[int, BeforeValidator(_workers)]

@@ -20,6 +20,7 @@ from octopus.config.fields import (
     ListenAddresses,
     MetricPrefix,
     OptionalAddress,
+    PathGlobs,
     Positive,
     RunAs,
     Texts,
@@ -30,6 +31,7 @@ from octopus.config.fields import (
 from octopus.config.files import Directory, File, PrivateFile, Secret
 from octopus.config.urls import EngineUrl, HttpUrls, LdapUrls, SyslogUrl, ZooKeeperUrl
 from octopus.core.policy import Rule
+from octopus.core.types import RequestKind
 
 NO_SECRET = SecretStr("")
 _ANYWHERE = (Address("0.0.0.0", 2222),)  # noqa: S104  a gateway is there to be reached
@@ -162,6 +164,8 @@ class PolicyRule(Section):
     idle_timeout: Duration = 0.0
     max_sessions: Count = 0
     keep_background: bool = False
+    paths: PathGlobs = ()
+    """Where downloads and uploads may go, after links are followed; empty is everywhere."""
 
     def rule(self) -> Rule:
         """Return it as the policy takes it."""
@@ -169,12 +173,13 @@ class PolicyRule(Section):
             groups=frozenset(self.groups),
             users=frozenset(self.users),
             apps=self.apps,
-            allow=frozenset(self.allow),
+            allow=frozenset(map(RequestKind, self.allow)),
             run_as=self.run_as,
             record_input=self.record_input,
             idle_timeout=self.idle_timeout,
             max_sessions=self.max_sessions,
             keep_background=self.keep_background,
+            paths=self.paths,
         )
 
 

@@ -36,21 +36,21 @@ def auth_refused(attempt: AuthAttempt, error: AuthenticationFailed, key: str) ->
 
 
 def begun(call: AdmitCall, target: Target, allow: Allow) -> tuple[AuditEvent, ...]:
-    """Return ``session.requested`` and, for a command, ``exec``.
+    """Return ``session.requested`` and, for a command that runs in the container, ``exec``.
 
     The worker stands in the first: whoever comes later can tell whether the session still has one.
     """
     asked = _asked(call)
     data: dict[str, Any] = {"rule": allow.rule, "worker": call.connection.worker, "run_as": allow.spec.user}
     requested = _of_session("session.requested", f"{call.session}/requested", call, target, asked | data)
-    if call.request.command is None:
+    if call.request.kind is not RequestKind.EXEC:
         return (requested,)
     return requested, _of_session("exec", f"{call.session}/exec", call, target, {"command": call.request.command})
 
 
 def not_begun(call: AdmitCall, target: Target | None, error: BaseException) -> AuditEvent:
     """Return the terminal event of a session that does not begin: ``session.denied`` for a refusal, else ``session.failed``."""
-    command = {"command": call.request.command} if call.request.command is not None else {}
+    command = {"command": call.request.command} if call.request.kind is RequestKind.EXEC else {}
     reason = printable(str(error)) if isinstance(error, OctopusError) else "internal error"
     data = _asked(call) | command | {"reason": reason, "error": type(error).__name__}
     name = "session.denied" if isinstance(error, Refused) else "session.failed"
@@ -94,7 +94,9 @@ def _asked(call: AdmitCall) -> dict[str, Any]:
 
 
 def _request(request: SessionRequest) -> dict[str, Any]:
-    return {"kind": RequestKind(request.kind).value, "pty": request.pty is not None}
+    # What scp asks for is no command to run: it is served here.
+    asked = {"command": request.command} if request.kind is RequestKind.SCP else {}
+    return {"kind": RequestKind(request.kind).value, "pty": request.pty is not None} | asked
 
 
 def _attempt(attempt: AuthAttempt) -> dict[str, Any]:

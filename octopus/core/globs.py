@@ -7,7 +7,7 @@ Matching takes time in the product of the two lengths at worst, whatever the glo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 MAX_GLOB = 512
@@ -49,6 +49,23 @@ class Glob:
             return False
         elements = path.split("/")
         return "" not in elements and _fits(self._elements, elements, "**", _element_fits)
+
+    def may_match_below(self, app: str) -> bool:
+        """Tell whether something below that path could fit: the glob, cut short, fits the path. ``/`` is above everything."""
+        places = {0}
+        for element in filter(None, app.split("/")):
+            places = {after for place in places for after in self._after(place, element)}
+        return any(place < len(self._elements) for place in places)
+
+    def _after(self, place: int, element: str) -> Iterator[int]:
+        """Yield the places of the glob where one may stand after ``element``, coming from ``place``."""
+        if place == len(self._elements):
+            return
+        if self._elements[place] == "**":
+            yield place
+            yield from self._after(place + 1, element)
+        elif _element_fits(self._elements[place], element):
+            yield place + 1
 
 
 def _element_fits(pattern: str, element: str) -> bool:

@@ -11,11 +11,25 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from octopus.core.globs import Glob
-from octopus.core.types import Allow, Deny, ExecSpec, Identity, Obligations, RequestKind, SessionRequest, Target, Value
+from octopus.core.paths import PathRule
+from octopus.core.types import (
+    CAPABILITIES,
+    TRANSFERS,
+    Allow,
+    Deny,
+    ExecSpec,
+    FileRights,
+    Identity,
+    Obligations,
+    RequestKind,
+    SessionRequest,
+    Target,
+    Value,
+)
 
 ALLOW_GROUPS_LABEL = "OCTOPUS_ALLOW_GROUPS"
 """The Marathon label with which an app's owners let groups in: names of groups, separated by commas."""
-LABEL_CAPABILITIES = frozenset(set(RequestKind) - {RequestKind.FORWARD})
+LABEL_CAPABILITIES = CAPABILITIES - {RequestKind.FORWARD}
 """What the label grants. Reaching into the agent's network stays with the rules."""
 LABEL_RULE = "label"
 
@@ -47,7 +61,8 @@ class Rule:
 
     Case does not count in names of people and groups, as it does not to directories: a rule that denies must not be missed for it.
     An empty ``allow`` is a rule that denies. ``run_as`` is ``user[:group]`` in the container, "" the image's; ``idle_timeout``
-    in seconds, 0 is off, as is a ``max_sessions`` of 0. Raise ValueError for a rule that could match nobody or nothing.
+    in seconds, 0 is off, as is a ``max_sessions`` of 0. ``paths`` are globs over the paths of files that ``download`` and
+    ``upload`` are for, after links are followed; () is all. Raise ValueError for a rule that could match nobody or nothing.
     """
 
     groups: frozenset[str] = frozenset()
@@ -59,6 +74,7 @@ class Rule:
     idle_timeout: float = 0.0
     max_sessions: int = 0
     keep_background: bool = False
+    paths: tuple[str, ...] = ()
     _people: _People = field(init=False, repr=False, compare=False)
     _globs: tuple[Glob, ...] = field(init=False, repr=False, compare=False)
 
@@ -72,6 +88,9 @@ class Rule:
             raise ValueError("run_as is a user or user:group")
         if not self.idle_timeout >= 0 or self.max_sessions < 0:
             raise ValueError("idle_timeout and max_sessions are 0 or more")
+        if not self.allow <= CAPABILITIES:
+            raise ValueError("sftp and scp are allowed by download and upload")
+        PathRule(self.paths)
         object.__setattr__(self, "_people", _People(logins=_folded(self.users), groups=_folded(self.groups)))
         object.__setattr__(self, "_globs", tuple(Glob(app) for app in self.apps))
 
@@ -92,6 +111,7 @@ class _Grant(Value, frozen=True, kw_only=True):
     obligations: Obligations = Obligations()
     run_as: str = ""
     keep_background: bool = False
+    paths: tuple[str, ...] = ()
 
 
 _NOTHING = _Grant(name="", allow=frozenset())
@@ -114,7 +134,7 @@ class Policy:
     def decide(self, identity: Identity, target: Target, request: SessionRequest, token: str) -> Allow | Deny:
         """Return what may be started, or the no; the only maker of an ExecSpec. ``token`` marks the session's processes."""
         grant = self._grant_for(identity, target.app, target.labels)
-        if request.kind not in grant.allow or (request.kind is RequestKind.EXEC and request.command is None):
+        if not _allowed(request, grant.allow):
             return Deny(rule=grant.name)
         spec = ExecSpec(
             command=request.command if request.kind is RequestKind.EXEC else None,
@@ -124,7 +144,7 @@ class Policy:
             token=token,
             keep_background=grant.keep_background,
         )
-        return Allow(spec=spec, rule=grant.name, obligations=grant.obligations)
+        return Allow(spec=spec, rule=grant.name, obligations=grant.obligations, files=_file_rights(request, grant))
 
     def may_see(self, identity: Identity, app: str, labels: Mapping[str, str]) -> bool:
         """Tell whether the person may do anything at all at that app, so may learn that it exists."""
@@ -141,6 +161,18 @@ class Policy:
     def _find_rules_of(self, identity: Identity) -> tuple[tuple[Rule, _Grant], ...]:
         person = _People(logins=_folded([identity.login]), groups=_folded(identity.groups))
         return tuple((rule, grant) for rule, grant in self._rules if rule.speaks_of(person))
+
+
+def _allowed(request: SessionRequest, allow: frozenset[RequestKind]) -> bool:
+    if request.kind in TRANSFERS:
+        return RequestKind.DOWNLOAD in allow or RequestKind.UPLOAD in allow
+    return request.kind in allow and not (request.kind is RequestKind.EXEC and request.command is None)
+
+
+def _file_rights(request: SessionRequest, grant: _Grant) -> FileRights:
+    if request.kind not in TRANSFERS:
+        return FileRights()
+    return FileRights(download=RequestKind.DOWNLOAD in grant.allow, upload=RequestKind.UPLOAD in grant.allow, paths=grant.paths)
 
 
 def environment(request: SessionRequest) -> dict[str, str]:
@@ -176,4 +208,5 @@ def _grant(place: int, rule: Rule) -> _Grant:
         obligations=Obligations(record_input=rule.record_input, idle_timeout=rule.idle_timeout, max_sessions=rule.max_sessions),
         run_as=rule.run_as,
         keep_background=rule.keep_background,
+        paths=rule.paths,
     )

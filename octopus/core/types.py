@@ -48,7 +48,10 @@ class Pty(Value, frozen=True, kw_only=True):
 
 
 class RequestKind(StrEnum):
-    """What a channel asks for; also the words of a rule's ``allow``."""
+    """What a channel asks for; but for the last two also the words of a rule's ``allow``.
+
+    A transfer of files (``sftp``, ``scp``) is let in by ``download`` or ``upload``, and checked again at each operation.
+    """
 
     SHELL = "shell"
     EXEC = "exec"
@@ -56,10 +59,18 @@ class RequestKind(StrEnum):
     UPLOAD = "upload"
     FORWARD = "forward"
     LOGS = "logs"
+    SFTP = "sftp"
+    SCP = "scp"
+
+
+TRANSFERS = frozenset({RequestKind.SFTP, RequestKind.SCP})
+"""Requests that are served on a container's files, without a command."""
+CAPABILITIES = frozenset(RequestKind) - TRANSFERS
+"""The words of a rule's ``allow``."""
 
 
 class SessionRequest(Value, frozen=True, kw_only=True):
-    """One request on one channel. ``command`` is set for exec only; ``env`` as the client sent it."""
+    """One request on one channel. ``command`` is set for exec and scp only; ``env`` as the client sent it."""
 
     kind: RequestKind
     command: str | None = None
@@ -150,12 +161,21 @@ class Obligations(Value, frozen=True, kw_only=True):
     max_sessions: int = 0
 
 
+class FileRights(Value, frozen=True, kw_only=True):
+    """What a transfer may do: ``paths`` are globs over resolved paths, () is every path."""
+
+    download: bool = False
+    upload: bool = False
+    paths: tuple[str, ...] = ()
+
+
 class Allow(Value, frozen=True, kw_only=True):
     """The policy says yes; ``rule`` names the rule by its place in the file (``policy[2]``) or ``label``."""
 
     spec: ExecSpec
     rule: str
     obligations: Obligations = Obligations()
+    files: FileRights = FileRights()
 
 
 class Deny(Value, frozen=True, kw_only=True):

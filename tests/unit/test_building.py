@@ -12,7 +12,7 @@ from octopus import building
 from octopus.config.sections import Config, Docker, Marathon, Mesos, PolicyRule
 from octopus.core.errors import ConfigError, ContainerUnavailable
 from octopus.core.policy import ALLOW_GROUPS_LABEL
-from octopus.core.types import Identity, RequestKind
+from octopus.core.types import Identity
 
 AL = Identity(login="al", groups=frozenset({"dev"}), method="password")
 

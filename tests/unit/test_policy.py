@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from octopus.core.policy import ALLOW_GROUPS_LABEL, LABEL_CAPABILITIES, Policy, Rule, environment
 from octopus.core.types import (
+    CAPABILITIES,
+    TRANSFERS,
     Allow,
     ContainerClue,
     Deny,
     EngineAddress,
     ExecSpec,
+    FileRights,
     Identity,
     Obligations,
     Pty,
@@ -25,7 +28,7 @@ from octopus.core.types import (
     TermSize,
 )
 
-ALL = frozenset(RequestKind)
+DOWNLOAD, UPLOAD = frozenset({RequestKind.DOWNLOAD}), frozenset({RequestKind.UPLOAD})
 ALICE = Identity(login="alice", groups=frozenset({"logging-dev", "dev"}), method="password")
 SHELL = SessionRequest(kind=RequestKind.SHELL)
 PTY = Pty(term="xterm-256color", size=TermSize(cols=80, rows=24))
@@ -33,7 +36,7 @@ PTY = Pty(term="xterm-256color", size=TermSize(cols=80, rows=24))
 
 def a_rule(**changes: Any) -> Rule:
     """Return a rule that lets group dev do everything below /logging, but for ``changes``."""
-    return dataclasses.replace(Rule(groups=frozenset({"dev"}), apps=("/logging/**",), allow=ALL), **changes)
+    return dataclasses.replace(Rule(groups=frozenset({"dev"}), apps=("/logging/**",), allow=CAPABILITIES), **changes)
 
 
 def a_target(app: str = "/logging/logstash", **labels: str) -> Target:
@@ -106,13 +109,29 @@ def test_an_app_that_is_not_known_matches_nothing(labels: bool) -> None:
     assert policy.decide(ALICE, a_target("", **{ALLOW_GROUPS_LABEL: "dev"}), SHELL, "t") == Deny(rule="")
 
 
-@pytest.mark.parametrize("kind", list(RequestKind))
+@pytest.mark.parametrize("kind", sorted(CAPABILITIES))
 def test_each_capability_is_given_by_its_own_word(kind: RequestKind) -> None:
     """A rule that allows one kind allows that one and no other."""
     policy = Policy([a_rule(allow=frozenset({kind}))])
-    for asked in RequestKind:
+    for asked in CAPABILITIES:
         decision = policy.decide(ALICE, a_target(), SessionRequest(kind=asked, command="x"), "t")
         assert isinstance(decision, Allow) == (asked is kind)
+
+
+@pytest.mark.parametrize("kind", sorted(TRANSFERS))
+def test_transfers_come_with_what_they_may_do(kind: RequestKind) -> None:
+    """Download or upload lets a transfer begin; which of them, and where, goes with it, and with nothing else."""
+    for allow in (DOWNLOAD, UPLOAD, DOWNLOAD | UPLOAD):
+        policy = Policy([a_rule(allow=allow, paths=("/tmp/**",))])
+        decision = policy.decide(ALICE, a_target(), SessionRequest(kind=kind, command="scp -t x"), "t")
+        assert isinstance(decision, Allow)
+        rights = FileRights(download=allow >= DOWNLOAD, upload=allow >= UPLOAD, paths=("/tmp/**",))
+        assert (decision.files, decision.spec.command) == (rights, None)
+    others = Policy([a_rule(allow=CAPABILITIES - DOWNLOAD - UPLOAD)])
+    assert others.decide(ALICE, a_target(), SessionRequest(kind=kind), "t") == Deny(rule="policy[0]")
+    shell = others.decide(ALICE, a_target(), SHELL, "t")
+    assert isinstance(shell, Allow)
+    assert shell.files == FileRights()
 
 
 def test_a_shell_is_not_had_through_an_empty_exec() -> None:
@@ -128,7 +147,7 @@ def test_the_label_lets_groups_in_where_switched_on() -> None:
     """``OCTOPUS_ALLOW_GROUPS`` grants all but forwarding, after the rules, to members only."""
     target = a_target("/shop/web", **{ALLOW_GROUPS_LABEL: "ops, logging-dev ,"})
     policy = Policy([a_rule()], labels=True)
-    for kind in RequestKind:
+    for kind in CAPABILITIES:
         decision = policy.decide(ALICE, target, SessionRequest(kind=kind, command="x"), "t")
         assert decision.rule == "label"
         assert isinstance(decision, Allow) == (kind in LABEL_CAPABILITIES)
@@ -152,6 +171,8 @@ def test_the_label_lets_groups_in_where_switched_on() -> None:
         ({"idle_timeout": -1.0}, "0 or more"),
         ({"idle_timeout": float("nan")}, "0 or more"),
         ({"max_sessions": -1}, "0 or more"),
+        ({"allow": TRANSFERS}, "download and upload"),
+        ({"paths": ("tmp",)}, "begins with"),
     ],
 )
 def test_a_rule_for_nobody_or_nothing_is_refused(changes: dict[str, Any], why: str) -> None:
