@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from octopus.core.files import AttributeChanges, FileAttributes, FileEntry, Passed, Place, Space, WriteMode
 from octopus.core.types import AuditEvent, ExecSpec, Exit, Identity, Output, Target, TermSize
@@ -151,8 +151,8 @@ class ContainerFiles(Protocol):
     async def resolve(self, path: bytes, *, follow: bool = True) -> Place:
         """Return where a path leads; ``follow`` its last name too when that is a link. Nothing there yet: no attributes.
 
-        A file being written anew counts as there. Raise NoSuchFile (a directory on the way, a dangling link with ``follow``),
-        NotADirectory, TooManyLinks, FileDenied.
+        A link that dangles leads to where it points: nothing there, but a file can be made. A file being written anew counts as
+        there. Raise NoSuchFile (a directory on the way), NotADirectory, TooManyLinks, FileDenied.
         """
         ...
 
@@ -205,6 +205,7 @@ class ContainerFiles(Protocol):
         ...
 
 
+@runtime_checkable
 class FilesBackend(Protocol):
     """Reaches the files of containers."""
 

@@ -8,11 +8,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Self
 
 from octopus.core.errors import ContainerUnavailable, InvalidRequest
-from octopus.core.ports import ExecBackend, ExecStream
+from octopus.core.files import FileUnsupported
+from octopus.core.ports import ContainerFiles, ExecBackend, ExecStream, FilesBackend
 from octopus.core.types import ExecSpec, Target
 from octopus.engine.containers import ContainerGone, find
 from octopus.engine.docker_exec import DockerExecStream
+from octopus.engine.docker_files import container_files
 from octopus.engine.engines import Engine, Engines
+from octopus.engine.file_shell import FileLimits
 from octopus.engine.identify import SANDBOX
 from octopus.engine.launch import CONSOLE_SIZE_SINCE, console_size, direct_argv, exec_config
 from octopus.engine.limits import EngineLimits
@@ -21,12 +24,24 @@ from octopus.engine.shell import NO_SHELL, Shells
 from octopus.engine.wire import NEWEST, Container
 
 DEFAULT_LIMITS = EngineLimits()
+DEFAULT_FILE_LIMITS = FileLimits()
 
 
 class DockerBackend:
-    """Commands in containers of Docker engines. ``sandbox`` is where Mesos mounts it, ``newest`` the newest API to speak."""
+    """Commands in, and files of, containers of Docker engines.
 
-    def __init__(self, limits: EngineLimits = DEFAULT_LIMITS, *, sandbox: str = SANDBOX, newest: tuple[int, int] = NEWEST) -> None:
+    ``sandbox`` is where Mesos mounts it, ``newest`` the newest API to speak, ``file_limits`` hold for each file session.
+    """
+
+    def __init__(
+        self,
+        limits: EngineLimits = DEFAULT_LIMITS,
+        *,
+        sandbox: str = SANDBOX,
+        newest: tuple[int, int] = NEWEST,
+        file_limits: FileLimits = DEFAULT_FILE_LIMITS,
+    ) -> None:
+        self._file_limits = file_limits
         self.engines = Engines(limits, newest=newest)
         self._sandbox = sandbox
         self._shells = Shells()
@@ -72,6 +87,16 @@ class DockerBackend:
         shell = await self._shells.command_shell(engine.api, container)
         return bool(shell) and await self._reaper.end(Place(engine, container.id, spec.user, shell), spec.token)
 
+    @asynccontextmanager
+    async def files(self, target: Target, user: str, token: str) -> AsyncIterator[ContainerFiles]:
+        """Reach the files of a container. See ``FilesBackend.files``."""
+        engine = await self.engines.get(target.agent, target.engine)
+        container = await find(engine.api, target, self._sandbox)
+        shell = await self._shells.command_shell(engine.api, container)
+        spec = ExecSpec(command=None, pty=None, env={"LC_ALL": "C"}, user=user, token=token)
+        async with container_files(engine, container, shell, spec, self._reaper, self._file_limits) as files:
+            yield files
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -113,6 +138,13 @@ class EngineBackend:
     async def reap(self, target: Target, spec: ExecSpec) -> bool:
         """See ``ExecBackend.reap``."""
         return await self._of(target).reap(target, spec)
+
+    def files(self, target: Target, user: str, token: str) -> AbstractAsyncContextManager[ContainerFiles]:
+        """See ``FilesBackend.files``. The API of Mesos agents knows none."""
+        backend = self._of(target)
+        if not isinstance(backend, FilesBackend):
+            raise FileUnsupported(notice=f"files of {target.clue.containerizer} containers cannot be reached")
+        return backend.files(target, user, token)
 
     async def aclose(self) -> None:
         """Close all backends."""

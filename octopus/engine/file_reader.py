@@ -1,0 +1,132 @@
+"""A file of a container open for reading through a helper shell: in blocks that grow while it is read in order."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from octopus.core.errors import BadUpstream
+from octopus.core.files import FileAttributes, Passed, PassedBytes, Place
+from octopus.engine.file_answers import attributes
+from octopus.engine.file_shell import FileLimits
+from octopus.engine.file_shells import FileShells
+from octopus.engine.limits import faults
+
+
+@dataclass(frozen=True)
+class _Block:
+    start: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.data)
+
+
+_NOTHING = _Block(0, b"")
+
+
+class ShellReader:
+    """Reads by path, and each time looks that it is still the same file: ``identity`` is its device and inode.
+
+    Two blocks are kept: the one being read and the one before, for requests that overtook one another; the next is fetched ahead.
+    """
+
+    def __init__(self, shells: FileShells, place: Place, agent: str, limits: FileLimits) -> None:
+        self.attributes: FileAttributes
+        self._shells = shells
+        self._path = place.path
+        self._agent = agent
+        self._limits = limits
+        self._identity = b""
+        self._blocks = (_NOTHING, _NOTHING)
+        self._next: asyncio.Task[_Block] | None = None
+        self._turn = asyncio.Lock()
+        self._passed = PassedBytes()
+        self._end_told = -1
+        self._whole = False
+        self._asked = limits.small
+
+    async def open(self) -> None:
+        """Open it, and read its beginning. Raise FileFailure, ContainerUnavailable."""
+        block, identity, self.attributes = await self._fetch(0, self._limits.small)
+        self._identity = identity
+        self._blocks = (_NOTHING, block)
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """See ``FileReader.read``."""
+        parts: list[bytes] = []
+        left = min(size, self._limits.block)
+        while left > 0:
+            block = await self._block(offset)
+            piece = block.data[offset - block.start : offset - block.start + left]
+            if not piece:
+                break
+            parts.append(piece)
+            offset += len(piece)
+            left -= len(piece)
+        data = b"".join(parts)
+        self._passed.add(offset - len(data), data)
+        if left > 0:
+            self._whole = self._whole or (self._passed.ordered and self._passed.end >= offset)
+        return data
+
+    async def stat(self) -> FileAttributes:
+        """See ``FileReader.stat``."""
+        return (await self._fetch(0, 0))[2]
+
+    async def close(self) -> Passed:
+        """See ``FileReader.close``."""
+        if self._next is not None:
+            self._next.cancel()
+            await asyncio.wait({self._next})
+            self._next = None
+        self._blocks = (_NOTHING, _NOTHING)
+        return self._passed.result(complete=self._whole)
+
+    async def _block(self, offset: int) -> _Block:
+        """Return a block that holds ``offset``, or an empty one at the end of the file."""
+        async with self._turn:
+            if found := self._held(offset):
+                return found
+            last = self._blocks[1]
+            if offset == last.end and self._short(last) and self._end_told != offset:
+                self._end_told = offset  # known already; who asks again learns whether the file has grown
+                return _NOTHING
+            block = await self._ahead(offset) or (await self._fetch(offset, self._size(offset)))[0]
+            if block.data:
+                self._blocks = (last, block)
+                if block.start == last.end and not self._short(block):
+                    self._next = asyncio.get_running_loop().create_task(self._fetch_next(block.end), name="read ahead")
+            return block
+
+    def _held(self, offset: int) -> _Block | None:
+        return next((block for block in reversed(self._blocks) if block.start <= offset < block.end), None)
+
+    def _short(self, block: _Block) -> bool:
+        return len(block.data) < self._asked
+
+    async def _ahead(self, offset: int) -> _Block | None:
+        """Return what was fetched ahead, if that is what is wanted now."""
+        if self._next is None:
+            return None
+        task, self._next = self._next, None
+        block = await asyncio.shield(task)
+        return block if block.start <= offset < block.end or (block.start == offset and not block.data) else None
+
+    def _size(self, offset: int) -> int:
+        return min(self._asked * 2, self._limits.block) if offset == self._blocks[1].end else self._limits.small
+
+    async def _fetch_next(self, offset: int) -> _Block:
+        return (await self._fetch(offset, min(self._asked * 2, self._limits.block)))[0]
+
+    async def _fetch(self, offset: int, size: int) -> tuple[_Block, bytes, FileAttributes]:
+        said = await self._shells.call("read", self._path, b"%d" % offset, b"%d" % size, self._identity)
+        if size:
+            self._asked = size
+        with faults(self._agent, "read"):
+            line, _, data = said.partition(b"\n")
+            identity, space, numbers = line.partition(b" ")
+            if not space or len(data) > size:
+                raise BadUpstream("files helper", "not an open file", line)
+            return _Block(offset, data), identity if identity != b"-" else b"", attributes(numbers)

@@ -1,0 +1,163 @@
+"""The helper shell of a file session: one exec that is kept and fed operations on its standard input, a millisecond each."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from importlib.resources import files
+
+from octopus.core.docker_frames import FrameDecoder
+from octopus.core.errors import BadUpstream
+from octopus.core.types import ExecSpec
+from octopus.engine.engines import Engine
+from octopus.engine.file_answers import argument, failure
+from octopus.engine.hijack import Hijacked
+from octopus.engine.launch import exec_config
+from octopus.engine.limits import deadline, unavailable
+
+SCRIPT = files("octopus.engine").joinpath("files.sh").read_text()
+MAX_ERRORS = 16 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileLimits:
+    """Limits of one file session. Times in seconds, sizes in bytes."""
+
+    call: float = 60.0
+    """For one operation; the blocks of large files are one each."""
+    leave: float = 5.0
+    """For the helpers to tidy up and end."""
+    shells: int = 3
+    """Helper shells at once."""
+    block: int = 4 * 1024 * 1024
+    """The most that one operation reads or writes."""
+    small: int = 256 * 1024
+    """Files up to here are read, or written, together with opening or closing them."""
+    entries: int = 512
+    """Names in a batch."""
+    answer: int = 64 * 1024 * 1024
+    """The largest answer of one operation: a directory of half a million names."""
+    spool: int = 8 * 1024 * 1024 * 1024
+    """The largest file whose upload needs a copy here first: that of a container without a shell."""
+    scan: int = 4 * 1024 * 1024 * 1024
+    """The most that is read of a directory's archive to list it, where there is no shell."""
+    read: int = 256 * 1024
+    """The most taken from the engine at once."""
+
+
+class FileShell:
+    """One helper. Calls wait for one another; one that is cancelled is still brought to its end, to stay in step."""
+
+    def __init__(self, engine: Engine, stream: Hijacked, limits: FileLimits) -> None:
+        self.waiting = 0
+        """Calls under way and in line."""
+        self.gone = False
+        """Whether it ended, or is out of step: of no more use."""
+        self._engine = engine
+        self._stream = stream
+        self._limits = limits
+        self._frames = FrameDecoder()
+        self._received = bytearray()
+        self._stray = b""
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[bytes]] = set()
+
+    async def call(self, op: str, *arguments: bytes, data: bytes = b"", mark: bytes = b"") -> bytes:
+        """Do one operation and return what it says. Raise FileFailure, ContainerUnavailable."""
+        request = [argument(one) for one in arguments]
+        task = asyncio.get_running_loop().create_task(self._in_turn(op, request, data, mark or new_mark()), name="file operation")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def leave(self) -> None:
+        """End the input: the helper removes what is unfinished and ends. Never raises."""
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(self._limits.leave), self._turn:
+                if not self.gone:
+                    await self._stream.write_eof()
+                    while await self._stream.read(self._limits.read):
+                        pass
+        self._give_up()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _in_turn(self, op: str, arguments: list[bytes], data: bytes, mark: bytes) -> bytes:
+        self.waiting += 1
+        try:
+            async with self._turn:
+                if self.gone:
+                    raise unavailable(self._engine.agent, "files", "the helper is gone")
+                return await self._exchange(op, arguments, data, mark)
+        finally:
+            self.waiting -= 1
+
+    async def _exchange(self, op: str, arguments: list[bytes], data: bytes, mark: bytes) -> bytes:
+        head = b"%s %s %d\n" % (mark, op.encode(), len(arguments))
+        try:
+            async with deadline(self._engine.agent, "files", self._limits.call):
+                await self._stream.write(b"".join([head, *(line + b"\n" for line in arguments), data]))
+                said, status, errors = await self._answer(mark)
+        except BaseException:
+            self._give_up()
+            raise
+        if status:
+            raise failure(errors)
+        return said
+
+    def _give_up(self) -> None:
+        """Drop the connection: a helper that lives sees the end of its input and tidies up."""
+        self.gone = True
+        self._stream.close()
+
+    async def _answer(self, mark: bytes) -> tuple[bytes, int, bytes]:
+        said = await self._until(mark + b"E", self._limits.answer)
+        status, space, errors = (await self._until(mark + b"\n", MAX_ERRORS)).partition(b" ")
+        if not space or not re.fullmatch(rb"[0-9]{1,3}", status):
+            raise BadUpstream("files helper", "no status", status)
+        return said, int(status), errors
+
+    async def _until(self, mark: bytes, limit: int) -> bytes:
+        received, searched = self._received, 0
+        while (at := received.find(mark, max(0, searched - len(mark)))) < 0:
+            searched = len(received)
+            if searched > limit:
+                raise BadUpstream("files helper", f"an answer of more than {limit} bytes")
+            await self._receive()
+        said = bytes(received[:at])
+        del received[: at + len(mark)]
+        return said
+
+    async def _receive(self) -> None:
+        data = await self._stream.read(self._limits.read)
+        if not data:
+            raise BadUpstream("files helper", "it ended", self._stray or bytes(self._received[:200]))
+        for output in self._frames.feed(data):
+            if output.stderr:
+                self._stray = (self._stray + output.data)[-200:]
+            else:
+                self._received += output.data
+
+
+@asynccontextmanager
+async def file_shell(engine: Engine, container: str, shell: str, spec: ExecSpec, limits: FileLimits) -> AsyncIterator[FileShell]:
+    """Start a helper; on leaving it tidies up and ends. Raise ContainerUnavailable."""
+    config = exec_config([shell, "-c", SCRIPT, "octopus-files"], spec, shell, await engine.api.version())
+    exec_id = await engine.create(container, config)
+    async with engine.started(exec_id, {"Detach": False, "Tty": False}) as stream:
+        helper = FileShell(engine, stream, limits)
+        try:
+            yield helper
+        finally:
+            await helper.leave()
+
+
+def new_mark() -> bytes:
+    """Return a word that no answer holds by chance."""
+    return secrets.token_hex(12).encode()

@@ -1,0 +1,193 @@
+"""A file of a container open for writing through a helper shell: under a name of its own until it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+
+from octopus.core.errors import OctopusError
+from octopus.core.files import AttributeChanges, FileAttributes, FileFailure, Passed, PassedBytes
+from octopus.engine.file_answers import attributes
+from octopus.engine.file_shell import FileLimits, FileShell
+
+DEFAULT_MODE = 0o666
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """How a file was opened: ``path`` is what is written to; ``name`` what it is to become, b"" when it is changed where it is.
+
+    ``former`` are the attributes of what it replaces or changes, ``permissions`` a new file's.
+    """
+
+    path: bytes
+    name: bytes
+    former: FileAttributes | None
+    permissions: int
+    exclusive: bool = False
+    append: bool = False
+
+
+class ShellWriter:
+    """Gathers writes that follow one another into blocks; one block is under way while the next is gathered."""
+
+    def __init__(self, shell: FileShell, opened: Opened, limits: FileLimits, on_end: Callable[[ShellWriter], None]) -> None:
+        self._shell = shell
+        self._opened = opened
+        self._limits = limits
+        self._on_end = on_end
+        self._size = 0 if opened.name or opened.former is None else opened.former.size
+        self._passed: PassedBytes | None = None
+        self._buffer = bytearray()
+        self._start = 0
+        self._sent = 0
+        self._sending: asyncio.Task[bytes] | None = None
+        self._turn = asyncio.Lock()
+        self._changes = AttributeChanges()
+        self._result: Passed | None = None
+        self._failure: OctopusError | None = None
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """See ``FileWriter.write``."""
+        async with self._turn:
+            self._check()
+            if self._opened.append:
+                offset = self._size
+            if self._buffer and offset != self._start + len(self._buffer):
+                await self._flush()
+            if not self._buffer:
+                self._start = offset
+            self._buffer += data
+            self._size = max(self._size, offset + len(data))
+            self._count(offset, data)
+            if len(self._buffer) >= min(self._limits.block, max(self._limits.small, self._sent)):
+                await self._flush()
+
+    async def stat(self) -> FileAttributes:
+        """See ``FileWriter.stat``."""
+        async with self._turn:
+            self._check()
+            found = attributes((await self._shell.call("check", self._opened.path)).rstrip(b"\n"))
+            mode = stat.S_IFREG | (found.mode & 0o7777 if not self._opened.name else self._mode())
+            return msgspec.structs.replace(found, size=self._size, mode=mode)
+
+    async def change(self, changes: AttributeChanges) -> None:
+        """See ``FileWriter.change``."""
+        async with self._turn:
+            self._check()
+            if changes.size is not None:
+                await self._flush()
+                await self._sent_all()
+                await self._shell.call("change", self._opened.path, b"%d" % changes.size, b"", b"", b"", b"")
+                self._size = changes.size
+            if not self._opened.name and (changes.uid is not None or changes.mode is not None):
+                now = AttributeChanges(uid=changes.uid, gid=changes.gid, mode=changes.mode)
+                await self._shell.call("change", self._opened.path, *change_arguments(now))
+            given = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not None and name != "size"}
+            self._changes = msgspec.structs.replace(self._changes, **given)
+
+    async def close(self) -> Passed:
+        """See ``FileWriter.close``."""
+        async with self._turn:
+            if self._result is None:
+                try:
+                    self._check()
+                    await (self._commit() if self._opened.name else self._finish())
+                except BaseException:
+                    await self._drop()
+                    raise
+                self._result = self._so_far(complete=True)
+                self._on_end(self)
+            return self._result
+
+    async def abort(self) -> Passed:
+        """See ``FileWriter.abort``."""
+        async with self._turn:
+            if self._result is None:
+                await self._drop()
+            return self._result or self._so_far(complete=False)
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._result is not None:
+            raise FileFailure(notice="the file is closed")
+
+    def _count(self, offset: int, data: bytes) -> None:
+        self._passed = self._passed or PassedBytes(offset)
+        self._passed.add(offset, data)
+
+    def _so_far(self, *, complete: bool) -> Passed:
+        return (self._passed or PassedBytes()).result(complete=complete)
+
+    async def _flush(self) -> None:
+        """Send what was gathered, once what was sent before has arrived. Raise its failure."""
+        await self._sent_all()
+        if not self._buffer:
+            return
+        data, self._buffer = bytes(self._buffer), bytearray()
+        self._sent += len(data)
+        if self._opened.append and not self._opened.name:
+            work = self._shell.call("append", self._opened.path, b"%d" % len(data), data=data)
+        else:
+            work = self._shell.call("write", self._opened.path, b"%d" % self._start, b"%d" % len(data), data=data)
+        self._sending = asyncio.get_running_loop().create_task(work, name="write behind")
+
+    async def _sent_all(self) -> None:
+        task, self._sending = self._sending, None
+        if task is None:
+            return
+        try:
+            await asyncio.shield(task)
+        except OctopusError as error:
+            self._failure = error
+            raise
+
+    async def _finish(self) -> None:
+        await self._flush()
+        await self._sent_all()
+        if self._changes.mtime is not None:
+            times = AttributeChanges(atime=self._changes.atime, mtime=self._changes.mtime)
+            await self._shell.call("change", self._opened.path, *change_arguments(times))
+
+    async def _commit(self) -> None:
+        await self._sent_all()
+        data = bytes(self._buffer)
+        former = self._opened.former
+        _, owner, _, atime, mtime = change_arguments(self._changes)
+        await self._shell.call(
+            "commit",
+            *(self._opened.path, b"%d" % self._start, b"%d" % len(data), self._opened.name, b"%d" % self._size),
+            *(b"%d" % self._opened.exclusive, b"%04o" % self._mode(), owner, atime, mtime),
+            b"%d:%d" % (former.uid, former.gid) if former else b"",
+            data=data,
+        )
+
+    def _mode(self) -> int:
+        if self._changes.mode is not None:
+            return self._changes.mode
+        return self._opened.former.mode & 0o7777 if self._opened.former else self._opened.permissions
+
+    async def _drop(self) -> None:
+        """Give up: nothing is left of a new file."""
+        self._buffer.clear()
+        with suppress(OctopusError):
+            await self._sent_all()
+        if self._opened.name:
+            with suppress(OctopusError):
+                await self._shell.call("discard", self._opened.path)
+        self._result = self._so_far(complete=False)
+        self._on_end(self)
+
+
+def change_arguments(changes: AttributeChanges) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    """Return changes as the helper takes them: size, owner, mode, both times; b"" leaves it."""
+    owner = b"" if changes.uid is None or changes.gid is None else b"%d:%d" % (changes.uid, changes.gid)
+    mode = b"" if changes.mode is None else b"%04o" % changes.mode
+    size, atime, mtime = (b"" if number is None else b"%d" % number for number in (changes.size, changes.atime, changes.mtime))
+    return size, owner, mode, atime, mtime

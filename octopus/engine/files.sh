@@ -1,0 +1,333 @@
+# Serves one session's file operations in its container, as the container's user. A request is a line `MARK OP N`, then N
+# lines, one argument each: printable ASCII as it is, every other byte and the backslash as \0ooo. `write` and `commit` are
+# followed by raw bytes. The answer is what the operation prints, then MARK, E, its status, a space, its errors, MARK again.
+# MARK is new and unguessable each time. No argument ever becomes code. Every path is absolute, and where it leads was
+# decided before: an operation enters the directory and looks at the kernel's name for it before it touches anything.
+LC_ALL=C
+export LC_ALL
+unset CDPATH
+nl='
+'
+format='%f %s %u %g %X %Y %h'
+temps=
+have() { command -v "$1" >/dev/null 2>&1; }
+fail() { # says it as the C library does
+    printf '%s\n' "$1" >&2
+    exit 1
+}
+decode() { # $1 an argument as it came -> value
+    value=$1
+    case $value in *'\'*) value=$(printf '%b.' "$1") value=${value%.} ;; esac
+}
+attributes() { stat -c "$format" "$1"; }
+if ! stat -c "$format" / >/dev/null 2>&1; then
+    attributes() {
+        when=$(date -r "$1" +%s 2>/dev/null) || when=0
+        set -f
+        set -- $(ls -ldn "$1")
+        case $5 in *,) set -- "$1" "$2" "$3" "$4" 0 ;; esac
+        printf '%s %s %s %s %s %s %s\n' "$1" "$5" "$3" "$4" "$when" "$when" "$2"
+    }
+    have_stat=
+else
+    have_stat=1
+fi
+why() { # leaves with the reason why directory $1 cannot be entered; the shell's own words differ
+    ls -d "${1%/}/." >/dev/null || exit 1
+    fail 'Permission denied'
+}
+into() { # enters directory $1, which must be no link and lie nowhere else
+    cd -P "$1" 2>/dev/null || why "$1"
+    [ "$PWD" = "$1" ] || fail 'Path changed'
+}
+enter() { # enters the directory of path $1 -> base, its last name
+    base=${1##*/}
+    directory=${1%/*}
+    into "${directory:-/}"
+    base=${base:-.}
+}
+is_open() { # stands standard input for path $1, and nothing else?
+    [ "$(readlink /proc/self/fd/0 && printf .)" = "$1$nl." ] || fail 'Path changed'
+}
+plain() { # is ./$1 a file that opening does nothing to?
+    [ -L "./$1" ] && fail 'Path changed'
+    [ -e "./$1" ] || fail 'No such file or directory'
+    [ -d "./$1" ] && fail 'Is a directory'
+    [ -f "./$1" ] || fail 'Not a regular file'
+}
+there() { [ -e "./$1" ] || [ -L "./$1" ]; }
+
+op_hello() { # where the session starts, and what works here
+    missing=
+    for word in dd mv rm ln mkdir rmdir chmod readlink ls cat; do have $word || missing="$missing $word"; done
+    [ "$(cd / && readlink /proc/self/fd/0 <. 2>/dev/null)" = / ] || missing="$missing /proc"
+    [ "$(printf abcd | dd bs=3 count=1 iflag=fullblock 2>/dev/null)" = abc ] || missing="$missing fullblock"
+    printf '%s\n' "$(umask)$missing"
+    pwd -P
+}
+op_resolve() { # path follow: its attributes or -, and the path without links
+    path=$1 left=40
+    while :; do
+        follow=$2
+        while [ "$path" != "${path%/}" ]; do path=${path%/} follow=1; done
+        base=${path##*/} directory=${path%/*}
+        case $base in
+        '' | . | ..) directory=$path base=. ;;
+        esac
+        cd -P "${directory:-/}" 2>/dev/null || why "${directory:-/}"
+        [ "$follow" = 1 ] && [ -L "./$base" ] || break
+        left=$((left - 1))
+        [ $left -gt 0 ] || fail 'Too many levels of symbolic links'
+        path=$(readlink "./$base" && printf .) || exit 1
+        path=${path%"$nl".}
+        case $path in /*) ;; *) path=${PWD%/}/$path ;; esac
+    done
+    if there "$base"; then attributes "./$base" || exit 1; else echo -; fi
+    [ "$base" = . ] && path=$PWD || path=${PWD%/}/$base
+    printf %s "$path"
+}
+op_entries() { # path mark: for each name mark, R, attributes, ./name
+    into "$1"
+    [ -r . ] || fail 'Permission denied'
+    if [ "$have_stat" ] && have find; then
+        find . ! -name . -prune -exec stat -c "$2R$format %n" {} + 2>/dev/null </dev/null
+        return 0
+    fi
+    for file in ./* ./.*; do
+        case $file in ./. | ./..) continue ;; esac
+        there "${file#./}" && printf '%sR%s %s\n' "$2" "$(attributes "$file")" "$file"
+    done
+    return 0
+}
+op_read_link() { # path
+    enter "$1"
+    [ -L "./$base" ] || fail 'Invalid argument'
+    readlink "./$base"
+}
+op_read() { # path offset size identity: identity and attributes of the open file, and its bytes
+    enter "$1"
+    plain "$base"
+    {
+        is_open "$1"
+        identity=$(stat -L -c %d:%i /proc/self/fd/0 2>/dev/null)
+        [ "$4" = '' ] || [ "$4" = "$identity" ] || fail 'Path changed'
+        printf '%s ' "${identity:--}"
+        if [ "$have_stat" ]; then stat -L -c "$format" /proc/self/fd/0; else attributes "./$base"; fi || exit 1
+        [ "$2" = 0 ] || dd bs=1 "skip=$2" count=0 2>/dev/null || exit 1
+        [ "$3" = 0 ] || dd "bs=$3" count=1 iflag=fullblock
+    } <"./$base"
+}
+op_create() { # temporary, name, exclusive: the attributes of what is there or -, and whether the temporary was made
+    enter "$1"
+    temporary=$base
+    if there "$2"; then
+        [ "$3" = 1 ] && fail 'File exists'
+        plain "$2"
+        attributes "./$2" || exit 1
+    else
+        echo -
+    fi
+    if trouble=$( (set -C && umask 077 && : >"./$temporary") 2>&1); then
+        there "$2" && ! [ -w "./$2" ] && rm -f "./$temporary" && fail 'Permission denied'
+        echo new
+    elif there "$2" && [ -w "./$2" ]; then
+        echo in-place
+    else
+        fail "$trouble"
+    fi
+}
+op_check() { # path: its attributes, if it may be written
+    enter "$1"
+    plain "$base"
+    [ -w "./$base" ] || fail 'Permission denied'
+    attributes "./$base"
+}
+drain() { dd "bs=$1" count=1 iflag=fullblock >/dev/null 2>&1; }
+block() { # path offset size append; leaves with 99 when it failed after it took the bytes
+    enter "$1"
+    plain "$base"
+    {
+        is_open "$1" <&5
+        [ "$2" = 0 ] || dd bs=1 "seek=$2" count=0 >&5 2>/dev/null || exit 1
+        dd "bs=$3" count=1 iflag=fullblock >&5 || exit 99
+    } 5<>"./$base"
+}
+op_write() { # path offset size, then that many bytes
+    [ "$3" = 0 ] && return 0
+    (block "$@")
+    status=$?
+    case $status in 0 | 99) ;; *) drain "$3" ;; esac
+    return $status
+}
+op_append() { # path size, then that many bytes: at the end, wherever that is by now
+    (
+        enter "$1"
+        plain "$base"
+        {
+            is_open "$1" <&5
+            dd "bs=$2" count=1 iflag=fullblock >&5 || exit 99
+        } 5>>"./$base"
+    )
+    status=$?
+    case $status in 0 | 99) ;; *) drain "$2" ;; esac
+    return $status
+}
+touched() { # file atime mtime
+    touch -a -d "@$2" "$1" 2>/dev/null && touch -m -d "@$3" "$1" 2>/dev/null || touch -d "@$3" "$1"
+}
+settle() { # name size exclusive mode owner atime mtime: the temporary ./$base takes its place
+    [ "$(if [ "$have_stat" ]; then stat -c %s "./$base"; else wc -c <"./$base"; fi)" -eq "$2" ] || fail 'Bytes are missing'
+    if [ -f "./$1" ]; then # what is replaced keeps its owner, where the kernel lets us
+        chown "$8" "./$base" 2>/dev/null
+    fi
+    [ "$5" = '' ] || chown "$5" "./$base" || exit 1
+    chmod "$4" "./$base" || exit 1
+    [ "$6" = '' ] || touched "./$base" "$6" "$7" || exit 1
+    if [ "$3" = 1 ]; then
+        ln "./$base" "./$1" || exit 1
+        rm -f "./$base"
+    else
+        there "$1" && plain "$1"
+        mv -f "./$base" "./$1" 2>/dev/null && return
+        # a file that is a mount of its own cannot be replaced, only filled; elsewhere mv says why
+        [ -f "./$1" ] && [ -w "./$1" ] && cat "./$base" >"./$1" || mv -f "./$base" "./$1" || exit 1
+        rm -f "./$base"
+    fi
+}
+op_commit() { # temporary offset bytes name size exclusive mode owner atime mtime former-owner, then that many bytes
+    op_write "$1" "$2" "$3" && (
+        enter "$1"
+        shift 3
+        settle "$@"
+    ) && return
+    status=$?
+    (enter "$1" && rm -f "./$base")
+    return $status
+}
+op_discard() { # temporary
+    enter "$1"
+    rm -f "./$base"
+}
+op_change() { # path size owner mode atime mtime: "" leaves it
+    enter "$1"
+    [ -L "./$base" ] && fail 'Path changed'
+    there "$base" || fail 'No such file or directory'
+    if [ -f "./$base" ] || [ -d "./$base" ]; then
+        if [ -r "./$base" ]; then
+            change "$@" <"./$base"
+            return
+        fi
+    fi
+    # what cannot be opened is named: a link swapped in at this very moment would be followed
+    [ "$2" = '' ] || resize "$2"
+    altered "./$base" "$3" "$4" "$5" "$6"
+}
+change() {
+    is_open "$1"
+    [ "$2" = '' ] || resize "$2"
+    altered /proc/self/fd/0 "$3" "$4" "$5" "$6"
+}
+resize() { # size
+    plain "$base"
+    [ -w "./$base" ] || fail 'Permission denied'
+    dd if=/dev/null "of=./$base" bs=1 "seek=$1" count=0 2>/dev/null || fail 'Permission denied'
+}
+altered() { # file owner mode atime mtime
+    [ "$2" = '' ] || chown "$2" "$1" || exit 1
+    [ "$3" = '' ] || chmod "$3" "$1" || exit 1
+    [ "$4" = '' ] || touched "$1" "$4" "$5" || exit 1
+}
+op_make_directory() { # path mode
+    enter "$1"
+    mkdir "./$base" || exit 1
+    [ "$2" = '' ] || chmod "$2" "./$base"
+}
+op_remove_directory() { # path
+    enter "$1"
+    [ "$base" = . ] && fail 'Device or resource busy'
+    rmdir "./$base"
+}
+op_remove() { # path
+    enter "$1"
+    there "$base" || fail 'No such file or directory'
+    [ -d "./$base" ] && ! [ -L "./$base" ] && fail 'Is a directory'
+    rm -f "./$base"
+}
+op_rename() { # old new replace
+    enter "$2"
+    name=$base
+    directory=$PWD
+    if there "$name"; then
+        [ "$3" = 1 ] || fail 'File exists'
+        [ -d "./$name" ] && ! [ -L "./$name" ] && taken=1 || taken=
+    else
+        taken=
+    fi
+    enter "$1"
+    there "$base" || fail 'No such file or directory'
+    if [ "$taken" ]; then # mv would move into it
+        [ -d "./$base" ] && ! [ -L "./$base" ] || fail 'Is a directory'
+        rmdir "$2" || exit 1
+    elif [ "$3" != 1 ] && [ -f "./$base" ] && ! [ -L "./$base" ] && ln "./$base" "$2" 2>/dev/null; then
+        rm -f "./$base" # nothing is ever replaced so, whoever was faster
+        return
+    fi
+    mv -f "./$base" "$2"
+}
+op_symlink() { # text path
+    enter "$2"
+    there "$base" && fail 'File exists'
+    ln -s -- "$1" "./$base"
+}
+op_link() { # old new
+    enter "$2"
+    there "$base" && fail 'File exists'
+    enter "$1"
+    there "$base" || fail 'No such file or directory'
+    ln "./$base" "$2"
+}
+op_space() { # path: block size, blocks, free, available, inodes, inodes free
+    enter "$1"
+    stat -f -c '%S %b %f %a %c %d' "./$base" 2>/dev/null && return
+    df -Pk "./$base" | {
+        read -r _
+        read -r _ all _ free _ && printf '1024 %s %s %s 0 0\n' "$all" "$free" "$free"
+    }
+}
+
+forget() { # a temporary that is none any more
+    kept=
+    old=$IFS IFS=$nl
+    set -f
+    for one in $temps; do [ "$one" = "$1" ] || kept="$kept$one$nl"; done
+    set +f
+    IFS=$old
+    temps=$kept
+}
+tidy() { # nobody will come back for these
+    IFS=$nl
+    set -f
+    for one in $temps; do
+        decode "$one"
+        (enter "$value" && rm -f "./$base") 2>/dev/null
+    done
+}
+trap tidy EXIT
+trap 'exit 1' HUP INT TERM
+exec 4>&1
+while read -r mark op count; do
+    set --
+    first=
+    while [ "$count" -gt 0 ]; do
+        IFS= read -r line || exit 1
+        first=${first:-$line}
+        decode "$line"
+        set -- "$@" "$value"
+        count=$((count - 1))
+    done
+    case $op in create) temps="$temps$first$nl" ;; esac
+    errors=$("op_$op" "$@" 2>&1 >&4)
+    status=$?
+    case $op$status in create0) ;; create* | commit* | discard*) forget "$first" ;; esac
+    printf '%sE%s %s%s\n' "$mark" "$status" "$errors" "$mark"
+done

@@ -1,0 +1,164 @@
+"""ContainerFiles where the image has a shell: every operation is done by the container's user (see files.sh)."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from octopus.core.errors import BadUpstream
+from octopus.core.files import (
+    AttributeChanges,
+    FileAttributes,
+    FileEntry,
+    FileUnsupported,
+    Place,
+    Space,
+    WriteMode,
+)
+from octopus.core.ports import FileReader, FileWriter
+from octopus.engine.file_answers import attributes, entry
+from octopus.engine.file_reader import ShellReader
+from octopus.engine.file_shell import FileLimits, FileShell, new_mark
+from octopus.engine.file_shells import FileShells
+from octopus.engine.file_writer import DEFAULT_MODE, Opened, ShellWriter, change_arguments
+from octopus.engine.limits import faults
+
+TEMPORARY = b".octopus-"
+"""How the names of files begin that are not whole yet."""
+
+
+class ShellFiles:
+    """The files of ``container``. ``umask`` is that of the container's user."""
+
+    has_shell = True
+
+    def __init__(self, shells: FileShells, container: str, home: bytes, umask: int, agent: str, limits: FileLimits) -> None:
+        self.container = container
+        self.home = home
+        self._shells = shells
+        self._umask = umask
+        self._agent = agent
+        self._limits = limits
+        self._writers: dict[bytes, ShellWriter] = {}
+        self._readers: set[ShellReader] = set()
+
+    async def resolve(self, path: bytes, *, follow: bool = True) -> Place:
+        """See ``ContainerFiles.resolve``."""
+        said = await self._shells.call("resolve", posixpath.join(self.home, path), b"%d" % follow)
+        line, _, real = said.partition(b"\n")
+        found = None if line == b"-" else self._attributes(line)
+        if found is None and real in self._writers:
+            found = await self._writers[real].stat()
+        return Place(asked=path, path=real, attributes=found)
+
+    async def entries(self, place: Place) -> AsyncIterator[tuple[FileEntry, ...]]:
+        """See ``ContainerFiles.entries``; files that are not whole yet are not shown."""
+        mark = new_mark()
+        records = (await self._shells.call("entries", place.path, mark, mark=mark)).split(mark + b"R")[1:]
+        with faults(self._agent, "entries"):
+            for at in range(0, len(records), self._limits.entries):
+                found = (entry(record) for record in records[at : at + self._limits.entries])
+                yield tuple(one for one in found if not one.name.startswith(TEMPORARY))
+
+    async def read_link(self, place: Place) -> bytes:
+        """See ``ContainerFiles.read_link``."""
+        return (await self._shells.call("read_link", place.path)).removesuffix(b"\n")
+
+    async def open_read(self, place: Place) -> FileReader:
+        """See ``ContainerFiles.open_read``."""
+        reader = ShellReader(self._shells, place, self._agent, self._limits)
+        await reader.open()
+        self._readers.add(reader)
+        return reader
+
+    async def open_write(self, place: Place, mode: WriteMode) -> FileWriter:
+        """See ``ContainerFiles.open_write``."""
+        permissions = (DEFAULT_MODE if mode.mode is None else mode.mode) & 0o7777 & ~self._umask
+        found = place.attributes
+        shell = await self._shells.get()
+        if found is None and not mode.create:
+            await shell.call("check", place.path)
+        if found is not None and not (mode.truncate or mode.exclusive):
+            former = self._attributes((await shell.call("check", place.path)).rstrip(b"\n"))
+            opened = Opened(path=place.path, name=b"", former=former, permissions=permissions, append=mode.append)
+        else:
+            folder, name = posixpath.split(place.path)
+            temporary = posixpath.join(folder, TEMPORARY + new_mark())
+            said = await shell.call("create", temporary, name, b"%d" % mode.exclusive)
+            line, how = said.splitlines()[:2]
+            former = None if line == b"-" else self._attributes(line)
+            if how == b"in-place":
+                await shell.call("change", place.path, b"0", b"", b"", b"", b"")
+                former = former and msgspec.structs.replace(former, size=0)
+                temporary, name = place.path, b""
+            opened = Opened(path=temporary, name=name, former=former, permissions=permissions, exclusive=mode.exclusive, append=mode.append)
+        writer = ShellWriter(shell, opened, self._limits, self._ended)
+        self._writers[place.path] = writer
+        return writer
+
+    async def change(self, place: Place, changes: AttributeChanges) -> None:
+        """See ``ContainerFiles.change``."""
+        if place.path in self._writers:
+            return await self._writers[place.path].change(changes)
+        await self._shells.call("change", place.path, *change_arguments(changes))
+
+    async def make_directory(self, place: Place, mode: int | None = None) -> None:
+        """See ``ContainerFiles.make_directory``."""
+        permissions = b"" if mode is None else b"%04o" % (mode & 0o7777 & ~self._umask)
+        await self._shells.call("make_directory", place.path, permissions)
+
+    async def remove_directory(self, place: Place) -> None:
+        """See ``ContainerFiles.remove_directory``."""
+        await self._shells.call("remove_directory", place.path)
+
+    async def remove(self, place: Place) -> None:
+        """See ``ContainerFiles.remove``."""
+        await self._shells.call("remove", place.path)
+
+    async def rename(self, old: Place, new: Place, *, replace: bool) -> None:
+        """See ``ContainerFiles.rename``."""
+        await self._shells.call("rename", old.path, new.path, b"%d" % replace)
+
+    async def symlink(self, text: bytes, place: Place) -> None:
+        """See ``ContainerFiles.symlink``."""
+        await self._shells.call("symlink", text, place.path)
+
+    async def link(self, old: Place, new: Place) -> None:
+        """See ``ContainerFiles.link``."""
+        await self._shells.call("link", old.path, new.path)
+
+    async def space(self, place: Place) -> Space:
+        """See ``ContainerFiles.space``."""
+        numbers = (await self._shells.call("space", place.path)).split()
+        if len(numbers) != 6 or not all(number.isdigit() for number in numbers):
+            raise FileUnsupported(notice="this image cannot tell how much space there is")
+        block, blocks, free, available, inodes, inodes_free = (int(number) for number in numbers)
+        return Space(block=block, blocks=blocks, free=free, available=available, inodes=inodes, inodes_free=inodes_free)
+
+    async def aclose(self) -> None:
+        """Abort what is open."""
+        for writer in list(self._writers.values()):
+            await writer.abort()
+        for reader in self._readers:
+            await reader.close()
+
+    def _attributes(self, line: bytes) -> FileAttributes:
+        with faults(self._agent, "files"):
+            return attributes(line)
+
+    def _ended(self, writer: ShellWriter) -> None:
+        self._writers = {path: other for path, other in self._writers.items() if other is not writer}
+
+
+async def open_shell_files(shells: FileShells, container: str, agent: str, limits: FileLimits) -> ShellFiles | str:
+    """Ask the image what it has. Return why its shell is not enough where that is so. Raise ContainerUnavailable."""
+    first, _, home = (await shells.call("hello")).partition(b"\n")
+    umask, *missing = first.decode("ascii", "replace").split()
+    if missing:
+        return f"this image lacks {', '.join(missing)}"
+    with faults(agent, "files"):
+        if not home.startswith(b"/") or not umask.isdecimal():
+            raise BadUpstream("files helper", "no working directory", first + home)
+        return ShellFiles(shells, container, home.removesuffix(b"\n"), int(umask, 8), agent, limits)
