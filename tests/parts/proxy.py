@@ -38,7 +38,8 @@ class Proxy:
         """Reset every connection."""
         for writer in self._writers:
             sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST instead of FIN
+            with contextlib.suppress(OSError):  # it may be closed already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST instead of FIN
             writer.transport.abort()
 
     def close(self) -> None:
