@@ -84,16 +84,7 @@ class ShellFiles:
             former = self._attributes((await shell.call("check", place.path)).rstrip(b"\n"))
             opened = Opened(path=place.path, name=b"", former=former, permissions=permissions, append=mode.append)
         else:
-            folder, name = posixpath.split(place.path)
-            temporary = posixpath.join(folder, TEMPORARY + new_mark())
-            said = await shell.call("create", temporary, name, b"%d" % mode.exclusive)
-            line, how = said.splitlines()[:2]
-            former = None if line == b"-" else self._attributes(line)
-            if how == b"in-place":
-                await shell.call("change", place.path, b"0", b"", b"", b"", b"")
-                former = former and msgspec.structs.replace(former, size=0)
-                temporary, name = place.path, b""
-            opened = Opened(path=temporary, name=name, former=former, permissions=permissions, exclusive=mode.exclusive, append=mode.append)
+            opened = await self._create(shell, place.path, mode, permissions)
         writer = ShellWriter(shell, opened, self._limits, self._ended)
         self._writers[place.path] = writer
         return writer
@@ -143,6 +134,17 @@ class ShellFiles:
             await writer.abort()
         for reader in self._readers:
             await reader.close()
+
+    async def _create(self, shell: FileShell, path: bytes, mode: WriteMode, permissions: int) -> Opened:
+        """Make a temporary file; where there can be none beside a file that may be written, empty that one."""
+        folder, name = posixpath.split(path)
+        temporary = posixpath.join(folder, TEMPORARY + new_mark())
+        line, how = (await shell.call("create", temporary, name, b"%d" % mode.exclusive)).splitlines()[:2]
+        former = None if line == b"-" else self._attributes(line)
+        if how == b"new" or former is None:
+            return Opened(path=temporary, name=name, former=former, permissions=permissions, exclusive=mode.exclusive, append=mode.append)
+        await shell.call("change", path, *change_arguments(AttributeChanges(size=0)))
+        return Opened(path=path, name=b"", former=msgspec.structs.replace(former, size=0), permissions=permissions, append=mode.append)
 
     def _attributes(self, line: bytes) -> FileAttributes:
         with faults(self._agent, "files"):
