@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 
 import asyncssh
-from asyncssh.constants import EXTENDED_DATA_STDERR
 
 from octopus.core.errors import Disconnected
 from octopus.core.types import ClientEvent, Input, InputEof, Pty, RequestKind, Resize, SessionRequest, Signal, TermSize
 from octopus.session.ssh_connection import GatewayChannel, GatewayConnection
+from octopus.session.ssh_stream import CHUNK, SshStream
 
-CHUNK = 32_768
-"""Bytes written at a time, and up to which pieces of input are put together."""
 SIGNALS = frozenset({"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"})
 """RFC 4254 6.10."""
 MAX_TERM = 64
@@ -22,26 +19,21 @@ MAX_TERM = 64
 Serve = Callable[["ClientChannel"], None]
 
 
-class ClientChannel(asyncssh.SSHServerSession[bytes]):
+class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes]):
     """The client's side of a session. ``serve`` is called once, when the client has asked for a shell, a command or a subsystem.
 
     Input waits here up to the channel's window, other events up to ``max_events``.
     """
 
     def __init__(self, connection: GatewayConnection, serve: Serve, *, max_events: int = 256) -> None:
+        super().__init__(connection)
         self.pty: Pty | None = None
         self.subsystem: str | None = None
-        self.gone = asyncio.Event()
         self.over = False  # an exit status was sent
-        self._connection = connection
         self._serve = serve
         self._command: str | None = None
         self._max_events = max_events
         self._events: deque[ClientEvent | bytearray] = deque()
-        self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._chan: GatewayChannel | None = None
 
     def request(self) -> SessionRequest:
         """Return what the client asks for, with the terminal's size as it is now."""
@@ -58,22 +50,6 @@ class ClientChannel(asyncssh.SSHServerSession[bytes]):
             await self._arrived.wait()
         return self._take()
 
-    async def write(self, data: bytes, *, stderr: bool = False) -> None:
-        """Send output; returns when the client has room for more. Raise Disconnected."""
-        datatype = EXTENDED_DATA_STDERR if stderr else None
-        for start in range(0, len(data), CHUNK):
-            await self._drained()
-            try:
-                self._open().write(data[start : start + CHUNK], datatype)
-            except OSError as error:
-                raise Disconnected(f"the channel is closed: {error}") from error
-        await self._drained()
-
-    async def flush(self) -> None:
-        """Wait until the client was sent everything. Raise Disconnected."""
-        self._open().set_write_buffer_limits(high=0, low=0)
-        await self._drained()
-
     async def say(self, line: str) -> None:
         """Write one line to the person, on stderr. Raise Disconnected."""
         text = f"\r\n{line}\r\n" if self.pty else f"{line}\n"
@@ -86,11 +62,6 @@ class ClientChannel(asyncssh.SSHServerSession[bytes]):
         self.over = True
         channel.write_eof()
         channel.exit(status)
-
-    def abort(self) -> None:
-        """Close at once, whatever is unsent."""
-        if self._chan and not self.gone.is_set():
-            self._chan.abort()
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         """Keep the channel; asyncssh calls this and what follows."""
@@ -155,20 +126,6 @@ class ClientChannel(asyncssh.SSHServerSession[bytes]):
         self._put(Signal(name="INT"))
         return True
 
-    def pause_writing(self) -> None:
-        """Note that the channel's buffer is full."""
-        self._room.clear()
-
-    def resume_writing(self) -> None:
-        """Note that the channel's buffer has room."""
-        self._room.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the client is gone, in whichever way."""
-        self.gone.set()
-        self._arrived.set()
-        self._room.set()
-
     def _put(self, event: ClientEvent) -> None:
         # Signals and window changes pass no window: a client could send them for ever.
         if len(self._events) < self._max_events:
@@ -178,22 +135,8 @@ class ClientChannel(asyncssh.SSHServerSession[bytes]):
     def _take(self) -> ClientEvent:
         event = self._events.popleft()
         if isinstance(event, bytearray):
-            if self._chan and not self.gone.is_set():
-                self._chan.used(len(event))
+            self._used(len(event))
             return Input(data=bytes(event))
         if isinstance(event, Resize) and self.pty:
             self.pty = Pty(term=self.pty.term, size=event.size)
         return event
-
-    async def _drained(self) -> None:
-        """Wait until channel, socket and key exchange take more."""
-        while not (self._room.is_set() and self._connection.writable.is_set()):
-            await self._room.wait()
-            await self._connection.writable.wait()
-        if self.gone.is_set():
-            raise Disconnected("the client is gone")
-
-    def _open(self) -> GatewayChannel:
-        if self._chan is None or self.gone.is_set():
-            raise Disconnected("the channel is closed")
-        return self._chan

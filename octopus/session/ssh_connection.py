@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncssh
-from asyncssh.channel import SSHServerChannel
+from asyncssh.channel import SSHChannel, SSHServerChannel, SSHTCPChannel
 from asyncssh.constants import MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
 from asyncssh.packet import SSHPacket, SSHPacketLogger, String, UInt32
 
@@ -121,13 +121,17 @@ class GatewayConnection(asyncssh.SSHServerConnection):
             max_pktsize=max_pktsize or self._max_pktsize,
         )
 
+    def create_forward_channel(self) -> ForwardChannel:
+        """Return a channel for a connection to a port."""
+        return ForwardChannel(self, self._loop, None, "strict", self._window, self._max_pktsize)
+
     def _cleanup(self, exc: Exception | None) -> None:
         super()._cleanup(exc)
         self.writable.set()
 
 
-class GatewayChannel(SSHServerChannel[bytes]):
-    """One session channel: a bounded environment, and a window that opens only as fast as its input is used up."""
+class PacedChannel(SSHChannel[bytes]):
+    """A channel whose window opens only as fast as its input is used up."""
 
     _used = 0
 
@@ -144,12 +148,20 @@ class GatewayChannel(SSHServerChannel[bytes]):
         if self._session is not None:
             self._session.data_received(data, datatype)
 
+
+class GatewayChannel(PacedChannel, SSHServerChannel[bytes]):
+    """One session channel, with a bounded environment."""
+
     def _process_env_request(self, packet: SSHPacket) -> bool:
         size = len(packet.get_full_payload())
         known = sum(len(name) + len(value) for name, value in self._env.items())
         if len(self._env) >= MAX_ENVIRONMENT or known + size > MAX_ENVIRONMENT_BYTES:
             return False
         return super()._process_env_request(packet)
+
+
+class ForwardChannel(PacedChannel, SSHTCPChannel[bytes]):
+    """One forwarded connection (direct-tcpip, RFC 4254 7.2)."""
 
 
 async def _nobody(_user_name: str, _key: OfferedKey) -> bool:

@@ -1,0 +1,80 @@
+"""What every channel's session object has of a stream: writes that wait for the client, and word of its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar
+
+from asyncssh.constants import EXTENDED_DATA_STDERR
+
+from octopus.core.errors import Disconnected
+from octopus.session.ssh_connection import GatewayConnection, PacedChannel
+
+CHUNK = 32_768
+"""Bytes written at a time, and up to which pieces of input are put together."""
+
+C = TypeVar("C", bound=PacedChannel)
+
+
+class SshStream(Generic[C]):
+    """Base of the session objects on channels; ``gone`` is set once the client is."""
+
+    def __init__(self, connection: GatewayConnection) -> None:
+        self.gone = asyncio.Event()
+        self._connection = connection
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._chan: C | None = None
+
+    async def write(self, data: bytes, *, stderr: bool = False) -> None:
+        """Send output; returns when the client has room for more. Raise Disconnected."""
+        datatype = EXTENDED_DATA_STDERR if stderr else None
+        for start in range(0, len(data), CHUNK):
+            await self._drained()
+            try:
+                self._open().write(data[start : start + CHUNK], datatype)
+            except OSError as error:
+                raise Disconnected(f"the channel is closed: {error}") from error
+        await self._drained()
+
+    async def flush(self) -> None:
+        """Wait until the client was sent everything. Raise Disconnected."""
+        self._open().set_write_buffer_limits(high=0, low=0)
+        await self._drained()
+
+    def abort(self) -> None:
+        """Close at once, whatever is unsent."""
+        if self._chan and not self.gone.is_set():
+            self._chan.abort()
+
+    def pause_writing(self) -> None:
+        """Note that the channel's buffer is full; asyncssh calls this and what follows."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """Note that the channel's buffer has room."""
+        self._room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the client is gone, in whichever way."""
+        self.gone.set()
+        self._arrived.set()
+        self._room.set()
+
+    def _used(self, size: int) -> None:
+        if self._chan and not self.gone.is_set():
+            self._chan.used(size)
+
+    async def _drained(self) -> None:
+        """Wait until channel, socket and key exchange take more."""
+        while not (self._room.is_set() and self._connection.writable.is_set()):
+            await self._room.wait()
+            await self._connection.writable.wait()
+        if self.gone.is_set():
+            raise Disconnected("the client is gone")
+
+    def _open(self) -> C:
+        if self._chan is None or self.gone.is_set():
+            raise Disconnected("the channel is closed")
+        return self._chan
