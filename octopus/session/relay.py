@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from octopus.core.errors import ContainerUnavailable, Disconnected, InvalidRequest, OctopusError, SessionEnded
+from octopus.core.errors import ContainerUnavailable, InvalidRequest
 from octopus.core.ports import ExecStream
 from octopus.core.types import ClientEvent, Exit, Input, InputEof, Output, Resize, Signal
-from octopus.session.durations import spoken
 from octopus.session.recorder import SessionRecorder
+from octopus.session.watch import Watch, together
 
 
 class Client(Protocol):
@@ -55,17 +54,15 @@ class Relay:
         self._recorder = recorder
         self._traffic = traffic
         self._record_input = record_input
-        self._idle_timeout = idle_timeout
-        self._now = now or asyncio.get_running_loop().time
-        self._last = self._now()
+        self._watch = Watch(idle_timeout=idle_timeout, now=now)
 
     async def run(self, ended: asyncio.Future[str], finish: Callable[[Exit], Awaitable[None]]) -> None:
         """Pump until the command has ended and all its output is delivered, then call ``finish`` with how it ended.
 
         Raise Disconnected; SessionEnded when idle or when ``ended`` holds a reason; RecordingUnavailable; ContainerUnavailable.
         """
-        async with _together() as tasks:
-            others = [tasks.create_task(self._inward()), tasks.create_task(self._watch(ended))]
+        async with together() as tasks:
+            others = [tasks.create_task(self._inward()), tasks.create_task(self._watch.run(ended, self._client.gone))]
             async for output in self._stream.output():
                 await self._outward(output)
             await finish(await self._stream.wait())
@@ -73,7 +70,7 @@ class Relay:
                 task.cancel()
 
     async def _outward(self, output: Output) -> None:
-        self._last = self._now()
+        self._watch.moved()
         await self._recorder.write(output)
         await self._client.write(output.data, stderr=output.stderr)
         self._traffic.outward += len(output.data)
@@ -90,7 +87,7 @@ class Relay:
     async def _pass_on(self, event: ClientEvent) -> None:
         match event:
             case Input(data=data):
-                self._last = self._now()
+                self._watch.moved()
                 if self._record_input:
                     await self._recorder.write(event)
                 await self._stream.write(data)
@@ -102,36 +99,3 @@ class Relay:
                 await self._stream.resize(size)
             case Signal(name=name):
                 await self._stream.signal(name)
-
-    async def _watch(self, ended: asyncio.Future[Any]) -> None:
-        """Raise when the session is to end from this side, or the client is gone while nothing is written to it."""
-        gone: asyncio.Future[Any] = asyncio.ensure_future(self._client.gone.wait())
-        try:
-            while not (ended.done() or gone.done()):
-                await asyncio.wait([gone, ended], timeout=self._left(), return_when=asyncio.FIRST_COMPLETED)
-                if self._left() == 0:
-                    raise SessionEnded("idle", notice=f"idle for {spoken(self._idle_timeout)}, closed")
-        finally:
-            gone.cancel()
-        if ended.done():
-            raise SessionEnded(f"ended: {ended.result()}", notice=f"this session was ended: {ended.result()}")
-        raise Disconnected("the client is gone")
-
-    def _left(self) -> float | None:
-        """Return the seconds until the session counts as idle, None when it never does."""
-        return max(0.0, self._last + self._idle_timeout - self._now()) if self._idle_timeout else None
-
-
-@asynccontextmanager
-async def _together() -> AsyncIterator[asyncio.TaskGroup]:
-    """Run tasks in a group that raises one error, a bug's before ours, instead of all of them."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            yield tasks
-    except BaseExceptionGroup as group:
-        errors = list(_leaves(group))
-        raise next((error for error in errors if not isinstance(error, OctopusError)), errors[0]) from group
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    return [leaf for error in group.exceptions for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])]
