@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -31,6 +31,9 @@ log = structlog.get_logger()
 SWEEP = files("octopus.engine").joinpath("sweep.sh").read_text()
 STEPS = (("HUP", 0.05), ("TERM", 0.1), ("0", 0.3), ("0", 0.6), ("KILL", 0.0), ("KILL", 0.05), ("KILL", 0.2), ("KILL", 0.5), ("KILL", 0.0))
 """Signals in turn ("0" only counts), each with the seconds to wait before the next; done as soon as nothing is left."""
+
+RETRIES = (2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+"""Seconds between one failed sweep and the next: an engine that hangs mostly comes back."""
 
 SIGNALS = frozenset({"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2", "TSTP", "CONT"})
 MAX_BATCH = 64
@@ -92,11 +95,21 @@ async def sweeping(place: Place, tokens: list[str]) -> AsyncIterator[Sweep]:
 
 
 class Reaper:
-    """Ends sessions' processes in the background of whoever asked: a caller that is cancelled does not stop it."""
+    """Ends sessions' processes in the background of whoever asked: a caller that is cancelled does not stop it.
 
-    def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, capacity: int = 10_000) -> None:
+    Where a sweep fails its caller is told so, and it is tried again after each of ``retries`` (seconds).
+    """
+
+    def __init__(
+        self,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        capacity: int = 10_000,
+        retries: Sequence[float] = RETRIES,
+    ) -> None:
         self._sleep = sleep
         self._capacity = capacity
+        self._retries = tuple(retries)
+        self._missed: dict[asyncio.Task[None], int] = {}
         self._waiting: dict[Place, dict[str, asyncio.Future[bool]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -116,7 +129,13 @@ class Reaper:
             await sweep.leave()
 
     async def aclose(self) -> None:
-        """Wait for the sweeps under way; each has its deadline."""
+        """Wait for the sweeps under way, each of which has its deadline; give up those that are yet to be tried again."""
+        missed = set(self._missed)
+        for task in missed:
+            task.cancel()
+        if missed:
+            log.error("sweep.given_up", tokens=sum(self._missed.values()))
+            await asyncio.wait(missed)
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
@@ -142,11 +161,29 @@ class Reaper:
         while waiting:
             tokens = list(waiting)[:MAX_BATCH]
             done = await self._attempt(place, tokens)
+            if not done:
+                self._miss(place, tokens)
             for token in tokens:
                 result = waiting.pop(token)
                 if not result.done():
                     result.set_result(done)
         del self._waiting[place]
+
+    def _miss(self, place: Place, tokens: list[str]) -> None:
+        if sum(self._missed.values()) + len(tokens) > self._capacity:
+            log.error("sweep.given_up", container=place.container, tokens=len(tokens))
+            return
+        task = asyncio.get_running_loop().create_task(self._retry(place, tokens), name="sweep again")
+        self._missed[task] = len(tokens)
+        task.add_done_callback(self._missed.pop)
+
+    async def _retry(self, place: Place, tokens: list[str]) -> None:
+        for pause in self._retries:
+            await self._sleep(pause)
+            if await self._attempt(place, tokens):
+                log.info("sweep.done_late", container=place.container, tokens=len(tokens))
+                return
+        log.error("sweep.given_up", container=place.container, tokens=len(tokens))
 
     async def _attempt(self, place: Place, tokens: list[str]) -> bool:
         try:

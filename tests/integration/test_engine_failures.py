@@ -174,6 +174,19 @@ async def test_sessions_that_end_together_share_a_sweep(proxy: Proxy, behind: Ta
     assert 8 < len(created) <= 8 + 3
 
 
+async def test_a_sweep_that_fails_is_tried_again(
+    quick: DockerBackend, proxy: Proxy, behind: Target, docker_engine: Engine, container: str
+) -> None:
+    """An engine that hangs while a session is cleaned up, and comes back, is asked again: then nothing is left."""
+    async with quick.start(behind, spec_for("echo ready; exec sleep 1234")) as stream:
+        await anext(stream.output())
+        proxy.hang_at = re.compile(rb"POST \S+/exec")
+    assert "sleep 1234" in docker_engine.processes(container)
+    proxy.thaw()
+    while "sleep 1234" in await asyncio.to_thread(docker_engine.processes, container):
+        pass
+
+
 async def test_what_is_younger_than_a_session_that_ended_by_itself_is_swept(proxy: Proxy, behind: Target) -> None:
     """A background child makes ps the reason for a second exec."""
     async with DockerBackend() as backend:
