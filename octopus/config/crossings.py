@@ -76,6 +76,8 @@ def _policy(data: Mapping[str, Any]) -> Iterator[Fault]:
     for place, rule in enumerate(rules if isinstance(rules, list) else []):
         if isinstance(rule, Mapping) and not rule.get("groups") and not rule.get("users"):
             yield ("policy", place), "speaks of nobody; expected groups = [...] or users = [...]"
+        if isinstance(rule, Mapping) and rule.get("forward_localhost") is True and "forward" not in (rule.get("allow") or ()):
+            yield ("policy", place, "forward_localhost"), 'stands alone; expected "forward" in allow'
 
 
 def _at(data: Mapping[str, Any], *path: str) -> Any:

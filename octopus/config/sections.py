@@ -166,6 +166,8 @@ class PolicyRule(Section):
     keep_background: bool = False
     paths: PathGlobs = ()
     """Where downloads and uploads may go, after links are followed; empty is everywhere."""
+    forward_localhost: bool = False
+    """With "forward": also ports on the loopback of a container with a network of its own, which nobody mapped."""
 
     def rule(self) -> Rule:
         """Return it as the policy takes it."""
@@ -180,6 +182,7 @@ class PolicyRule(Section):
             max_sessions=self.max_sessions,
             keep_background=self.keep_background,
             paths=self.paths,
+            forward_localhost=self.forward_localhost,
         )
 
 

@@ -62,7 +62,8 @@ class Rule:
     Case does not count in names of people and groups, as it does not to directories: a rule that denies must not be missed for it.
     An empty ``allow`` is a rule that denies. ``run_as`` is ``user[:group]`` in the container, "" the image's; ``idle_timeout``
     in seconds, 0 is off, as is a ``max_sessions`` of 0. ``paths`` are globs over the paths of files that ``download`` and
-    ``upload`` are for, after links are followed; () is all. Raise ValueError for a rule that could match nobody or nothing.
+    ``upload`` are for, after links are followed; () is all. ``forward_localhost`` adds to ``forward`` the ports on the container's
+    own loopback. Raise ValueError for a rule that could match nobody or nothing.
     """
 
     groups: frozenset[str] = frozenset()
@@ -75,6 +76,7 @@ class Rule:
     max_sessions: int = 0
     keep_background: bool = False
     paths: tuple[str, ...] = ()
+    forward_localhost: bool = False
     _people: _People = field(init=False, repr=False, compare=False)
     _globs: tuple[Glob, ...] = field(init=False, repr=False, compare=False)
 
@@ -90,6 +92,8 @@ class Rule:
             raise ValueError("idle_timeout and max_sessions are 0 or more")
         if not self.allow <= CAPABILITIES:
             raise ValueError("sftp and scp are allowed by download and upload")
+        if self.forward_localhost and RequestKind.FORWARD not in self.allow:
+            raise ValueError('forward_localhost takes "forward" in allow')
         PathRule(self.paths)
         object.__setattr__(self, "_people", _People(logins=_folded(self.users), groups=_folded(self.groups)))
         object.__setattr__(self, "_globs", tuple(Glob(app) for app in self.apps))
@@ -112,6 +116,7 @@ class _Grant(Value, frozen=True, kw_only=True):
     run_as: str = ""
     keep_background: bool = False
     paths: tuple[str, ...] = ()
+    forward_localhost: bool = False
 
 
 _NOTHING = _Grant(name="", allow=frozenset())
@@ -144,7 +149,13 @@ class Policy:
             token=token,
             keep_background=grant.keep_background,
         )
-        return Allow(spec=spec, rule=grant.name, obligations=grant.obligations, files=_file_rights(request, grant))
+        return Allow(
+            spec=spec,
+            rule=grant.name,
+            obligations=grant.obligations,
+            files=_file_rights(request, grant),
+            forward_localhost=request.kind is RequestKind.FORWARD and grant.forward_localhost,
+        )
 
     def may_see(self, identity: Identity, app: str, labels: Mapping[str, str]) -> bool:
         """Tell whether the person may do anything at all at that app, so may learn that it exists."""
@@ -209,4 +220,5 @@ def _grant(place: int, rule: Rule) -> _Grant:
         run_as=rule.run_as,
         keep_background=rule.keep_background,
         paths=rule.paths,
+        forward_localhost=rule.forward_localhost,
     )

@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
 from octopus.core.files import AttributeChanges, FileAttributes, FileEntry, Passed, Place, Space, WriteMode
-from octopus.core.types import AuditEvent, ExecSpec, Exit, Identity, Output, Target, TermSize
+from octopus.core.forwarding import Side
+from octopus.core.types import Allow, AuditEvent, ExecSpec, Exit, Identity, Output, Target, TermSize
 
 
 class Directory(Protocol):
@@ -214,6 +215,40 @@ class FilesBackend(Protocol):
 
         ``user`` "" is the image's; ``token`` marks the helper processes as the session's (``ExecSpec.token``).
         Raise ContainerUnavailable, FileUnsupported (a containerizer whose files cannot be reached).
+        """
+        ...
+
+
+class ForwardStream(Protocol):
+    """A connection to a port of a task. All calls may raise ContainerUnavailable."""
+
+    container: str
+    """The engine's id of the container."""
+
+    address: str
+    """Where it leads: ``HOST:PORT`` at the agent, or ``container:PORT`` on the container's loopback."""
+
+    async def read(self) -> bytes:
+        """Return what came, b"" at the end of it; the other direction goes on."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send; waits while the peer's buffer is full."""
+        ...
+
+    async def write_eof(self) -> None:
+        """End our side; the peer's goes on."""
+        ...
+
+
+class ForwardBackend(Protocol):
+    """Connects to ports of tasks."""
+
+    def connect(self, target: Target, allow: Allow, asked: Side, port: int, number: int) -> AbstractAsyncContextManager[ForwardStream]:
+        """Check the container against the target, and the port against what is the task's own; connect; on leaving, disconnect.
+
+        ``number`` is the connection's own within its session. Raise AccessDenied (not the task's port), InvalidRequest (no way to
+        it), ContainerUnavailable (nothing answers, or the container is gone).
         """
         ...
 

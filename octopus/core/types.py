@@ -170,12 +170,16 @@ class FileRights(Value, frozen=True, kw_only=True):
 
 
 class Allow(Value, frozen=True, kw_only=True):
-    """The policy says yes; ``rule`` names the rule by its place in the file (``policy[2]``) or ``label``."""
+    """The policy says yes; ``rule`` names the rule by its place in the file (``policy[2]``) or ``label``.
+
+    ``forward_localhost`` adds the ports of the container's own loopback to those that may be forwarded.
+    """
 
     spec: ExecSpec
     rule: str
     obligations: Obligations = Obligations()
     files: FileRights = FileRights()
+    forward_localhost: bool = False
 
 
 class Deny(Value, frozen=True, kw_only=True):

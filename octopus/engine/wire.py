@@ -42,9 +42,20 @@ class State(Wire, frozen=True, kw_only=True):
 
 
 class ContainerConfig(Wire, frozen=True, kw_only=True):
-    """How a container was made; ``user`` is the image's, "" for root."""
+    """How a container was made; ``user`` is the image's, "" for root, ``working_dir`` where commands start, "" for /."""
 
     user: str = ""
+    working_dir: str = ""
+
+
+class HostConfig(Wire, frozen=True, kw_only=True):
+    """How a container is run; the keys of ``tmpfs`` are where its memory file systems are.
+
+    ``network_mode`` is ``host``, ``bridge``, ``default``, ``none``, a network's name or ``container:ID``.
+    """
+
+    tmpfs: dict[str, str] | None = None
+    network_mode: str = ""
 
 
 class Mount(Wire, frozen=True, kw_only=True):
@@ -55,6 +66,20 @@ class Mount(Wire, frozen=True, kw_only=True):
     destination: str = ""
 
 
+class PortBinding(Wire, frozen=True, kw_only=True):
+    """Where on the engine's host a container's port is mapped."""
+
+    host_ip: str = ""
+    host_port: str = ""
+
+
+class NetworkSettings(Wire, frozen=True, kw_only=True):
+    """A running container's mapped ports (``8080/tcp``) and its networks by name."""
+
+    ports: dict[str, tuple[PortBinding, ...] | None] | None = None
+    networks: dict[str, object] | None = None
+
+
 class Container(Wire, frozen=True, kw_only=True):
     """GET /containers/ID/json."""
 
@@ -62,7 +87,9 @@ class Container(Wire, frozen=True, kw_only=True):
     name: str
     state: State
     config: ContainerConfig = ContainerConfig()
+    host_config: HostConfig = HostConfig()
     mounts: tuple[Mount, ...] | None = ()
+    network_settings: NetworkSettings = NetworkSettings()
 
 
 class Listed(Wire, frozen=True, kw_only=True):

@@ -171,6 +171,11 @@ def test_an_empty_file_lacks_people_place_and_policy(place: Path) -> None:
         ("unix:///run/docker.sock", "http://u:hunter2@h", "docker.url: 'http://…@h' is no engine"),
         ('groups = ["dev"]', "", "policy[0]: speaks of nobody; expected groups = [...] or users = [...]"),
         ('groups = ["dev"]', 'groups = [""]', "policy[0].groups[0]: is empty; expected text"),
+        (
+            'allow = ["shell"]',
+            'allow = ["shell"]\nforward_localhost = true',
+            'policy[0].forward_localhost: stands alone; expected "forward" in allow',
+        ),
         ("http://m1:5050", "http://:5050", "mesos.masters[0]: 'http://:5050' is no address this key knows"),
         ("http://m1:5050", "http://m1:x", "mesos.masters[0]: 'http://m1:x' is no address this key knows"),
         ('masters = ["http://m1:5050"]', 'zk = "zk://a,b/c"', "mesos.zk: 'zk://a,b/c' is no ZooKeeper address"),

@@ -212,3 +212,19 @@ def test_no_environment_of_a_client_gets_past_the_filter(env: dict[str, str]) ->
         assert name in ("LANG", "TERM") or name.startswith("LC_")
         assert value.isascii()
         assert value.isprintable()
+
+
+def test_loopback_ports_are_for_forwarding_under_a_rule_that_says_so() -> None:
+    """Off unless said, never with another request, and a rule that says it without forwarding is refused."""
+    request = SessionRequest(kind=RequestKind.FORWARD)
+    allow = frozenset({RequestKind.FORWARD, RequestKind.SHELL})
+    for said in (False, True):
+        policy = Policy([a_rule(allow=allow, forward_localhost=said)])
+        decision = policy.decide(ALICE, a_target(), request, "t")
+        assert isinstance(decision, Allow)
+        assert (decision.forward_localhost, decision.spec.command) == (said, None)
+    shell = Policy([a_rule(allow=allow, forward_localhost=True)]).decide(ALICE, a_target(), SHELL, "t")
+    assert isinstance(shell, Allow)
+    assert not shell.forward_localhost
+    with pytest.raises(ValueError, match='takes "forward"'):
+        a_rule(forward_localhost=True, allow=frozenset({RequestKind.SHELL}))
