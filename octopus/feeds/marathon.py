@@ -14,7 +14,7 @@ from octopus.core.errors import BadUpstream, OctopusError, OrchestratorUnavailab
 from octopus.core.inventory import FeedStatus, MarathonSnapshot
 from octopus.core.marathon_state import decode_marathon
 from octopus.feeds.health import Backoff, FeedHealth, Misses, TokenBucket
-from octopus.feeds.http import Http, in_time, origin
+from octopus.feeds.http import MAX_BODY, Http, in_time, origin
 from octopus.feeds.masters import REDIRECTS, LeaderWalk, last_error
 
 JSON = {"Accept": "application/json"}
@@ -48,6 +48,7 @@ class MarathonFeed:
 
     Times in seconds, sizes in bytes. ``poll_interval`` between readings where no events come (Marathon 0.8), ``full_interval`` where
     they do; an event brings a reading after ``debounce``; ``silence`` on the stream that counts as its end.
+    ``max_body`` bounds what one reading holds in all.
     """
 
     def __init__(
@@ -193,20 +194,20 @@ class MarathonFeed:
         raise last_error(errors)
 
     async def _read(self, base: str) -> MarathonSnapshot:
-        info = await self._get(base, "/v2/info", needed=False) or b"{}"
-        apps = await self._get(base, "/v2/apps") or b""
-        tasks = await self._get(base, "/v2/tasks") or b""
+        info = await self._get(base, "/v2/info", MAX_BODY, needed=False) or b"{}"
+        apps = await self._get(base, "/v2/apps", self._max_body) or b""
+        tasks = await self._get(base, "/v2/tasks", self._max_body - len(apps)) or b""
         pods = b"[]"
         for path in POD_PATHS:
-            if found := await self._get(base, path, needed=False):
+            if found := await self._get(base, path, self._max_body - len(apps) - len(tasks), needed=False):
                 pods = found
                 break
         # Entries are read one by one, so that a thread leaves the event loop its turns; only the first scan holds it up (about 1 ms a MB).
         return await asyncio.to_thread(decode_marathon, apps, tasks, pods, info, base)
 
-    async def _get(self, base: str, path: str, *, needed: bool = True) -> bytes | None:
-        """Return a body; None where there is no such thing and none is needed (404)."""
-        status, body = await self._http.get(base + path, trusted=True, limit=self._max_body, headers=JSON)
+    async def _get(self, base: str, path: str, limit: int, *, needed: bool = True) -> bytes | None:
+        """Return a body of at most ``limit`` bytes; None where there is no such thing and none is needed (404)."""
+        status, body = await self._http.get(base + path, trusted=True, limit=limit, headers=JSON)
         if status == 200:
             return body
         if status == 404 and not needed:

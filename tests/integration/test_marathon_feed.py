@@ -165,6 +165,16 @@ async def test_a_broken_marathon_changes_nothing(handler: Handler) -> None:
         assert confirmed(cluster) == {"/a/b"}
 
 
+async def test_all_answers_together_have_one_limit() -> None:
+    """Two answers, each within it, are too much: memory is what is bounded."""
+    cluster, says = cluster_with_task(), Marathon()
+    for path, body in (("/v2/apps", b'{"apps":[]}'), ("/v2/tasks", b'{"tasks":[]}')):
+        says.bodies[path] = body + b" " * 600_000
+    async with peer(says) as marathon, feeding(cluster, marathon.url, max_body=1_000_000) as feed:
+        with pytest.raises(BadUpstream, match="/v2/tasks"):
+            await feed.refresh()
+
+
 async def test_a_half_read_marathon_is_not_read() -> None:
     """Apps without tasks are no reading: all or nothing."""
     cluster = cluster_with_task()
