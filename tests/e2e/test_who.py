@@ -109,14 +109,17 @@ async def test_certificate_of_the_company(scene: Scene, record: Chapter) -> None
         ("of-somebody-disabled", "carol", "-1h:+1h", True),
     ],
 )
-async def test_certificate_that_proves_nothing(scene: Scene, name: str, principals: str, validity: str, trusted: bool) -> None:
-    """A certificate that is out of date, of an unknown authority, or not of this login's: refused, all in the same words."""
+async def test_certificate_that_proves_nothing(
+    scene: Scene, record: Chapter, name: str, principals: str, validity: str, trusted: bool
+) -> None:
+    """A certificate that is out of date, of an unknown authority, or not of this login's: refused, all in the same words, and on the trail."""
     signed_by = scene.people.authority if trusted else scene.people.impostor
     key = scene.people.certificate(name, principals=principals, signed_by=signed_by, validity=validity)
     user = f"alice+{TASK}" if name == "of-somebody-else" else TASK
     ended = await scene.gateway.ssh.run(user, "true", key=key, options=["-o", "PreferredAuthentications=publickey"])
     expected = DENIED_TO_ALICE if name == "of-somebody-else" else DENIED
     assert (ended.status, ended.stderr.replace(user.encode(), b"USER")) == (255, expected)
+    await record.event("auth.refused", method="certificate")
 
 
 DENIED = b"USER@127.0.0.1: Permission denied (publickey,keyboard-interactive).\r\n"
