@@ -112,7 +112,7 @@ async def test_certificate_of_the_company(scene: Scene, record: Chapter) -> None
 async def test_certificate_that_proves_nothing(
     scene: Scene, record: Chapter, name: str, principals: str, validity: str, trusted: bool
 ) -> None:
-    """A certificate that is out of date, of an unknown authority, or not of this login's: refused, all in the same words, and on the trail."""
+    """Out of date, of an unknown authority, or not of this login's: refused in the same words, and on the trail."""
     signed_by = scene.people.authority if trusted else scene.people.impostor
     key = scene.people.certificate(name, principals=principals, signed_by=signed_by, validity=validity)
     user = f"alice+{TASK}" if name == "of-somebody-else" else TASK
