@@ -12,6 +12,7 @@ from octopus.engine.containers import expect, refuse
 from octopus.engine.endpoint import Endpoint, open_endpoint
 from octopus.engine.hijack import Hijacked, StartRefused, hijack, start_request
 from octopus.engine.limits import EngineLimits, deadline, faults
+from octopus.engine.transport import ByteStream
 from octopus.engine.wire import NEWEST, Created, Exec, decode
 
 
@@ -41,16 +42,22 @@ class Engine:
     async def started(self, exec_id: str, body: dict[str, Any]) -> AsyncIterator[Hijacked]:
         """Start an exec; the connection is dropped on leaving. Raise ContainerUnavailable."""
         version = await self.api.version()
-        async with deadline(self.agent, "connect", self.limits.connect):
-            stream = await self._endpoint.connect()
-        self._streams += 1
-        try:
+        async with self.connected() as stream:
             try:
                 async with deadline(self.agent, "start", self.limits.start):
                     hijacked = await hijack(stream, start_request(version, exec_id, body))
             except StartRefused as error:
                 refuse(self.agent, "start", error.status, error.body)
             yield hijacked
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[ByteStream]:
+        """Give a connection of our own, dropped on leaving. Raise ContainerUnavailable."""
+        async with deadline(self.agent, "connect", self.limits.connect):
+            stream = await self._endpoint.connect()
+        self._streams += 1
+        try:
+            yield stream
         finally:
             stream.close()
             self._streams -= 1

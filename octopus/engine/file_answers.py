@@ -22,6 +22,9 @@ from octopus.core.files import (
     TooManyLinks,
 )
 
+TEMPORARY = b".octopus-"
+"""How the names of files begin that are not whole yet."""
+
 _PLAIN = re.compile(rb"[ -\[\]-~]*")
 _NUMBERS = re.compile(rb"([0-9a-f]{1,8}) ([0-9]{1,20}) ([0-9]{1,10}) ([0-9]{1,10}) (-?[0-9]{1,20}) (-?[0-9]{1,20}) ([0-9]{1,20})")
 _LISTED = re.compile(

@@ -43,6 +43,8 @@ class FileLimits:
     """The largest answer of one operation: a directory of half a million names."""
     spool: int = 8 * 1024 * 1024 * 1024
     """The largest file whose upload needs a copy here first: that of a container without a shell."""
+    spool_directory: str = ""
+    """Where that copy is; "": the usual place for temporary files."""
     scan: int = 4 * 1024 * 1024 * 1024
     """The most that is read of a directory's archive to list it, where there is no shell."""
     read: int = 256 * 1024

@@ -18,15 +18,12 @@ from octopus.core.files import (
     WriteMode,
 )
 from octopus.core.ports import FileReader, FileWriter
-from octopus.engine.file_answers import attributes, entry
+from octopus.engine.file_answers import TEMPORARY, attributes, entry
 from octopus.engine.file_reader import ShellReader
 from octopus.engine.file_shell import FileLimits, FileShell, new_mark
 from octopus.engine.file_shells import FileShells
 from octopus.engine.file_writer import DEFAULT_MODE, Opened, ShellWriter, change_arguments
 from octopus.engine.limits import faults
-
-TEMPORARY = b".octopus-"
-"""How the names of files begin that are not whole yet."""
 
 
 class ShellFiles:

@@ -1,0 +1,188 @@
+"""The archive API over connections of our own: a tar stream out of a container or into it, as root (Engine API, "Archive")."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
+from typing import NoReturn
+from urllib.parse import quote_from_bytes
+
+from octopus.core.errors import BadUpstream
+from octopus.core.files import (
+    FileFailure,
+    IsADirectory,
+    NoSpace,
+    NoSuchFile,
+    NotADirectory,
+    ReadOnly,
+    TooManyLinks,
+)
+from octopus.engine.containers import ContainerGone, refuse
+from octopus.engine.engines import Engine
+from octopus.engine.hijack import MAX_HEAD, Head, parse_head
+from octopus.engine.limits import deadline
+from octopus.engine.tar_stream import TarDecoder, TarEntry
+from octopus.engine.transport import ByteStream
+
+MAX_FAULT = 64 * 1024
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})(?:;.*)?")
+_FAULTS = (
+    (b"no space left", NoSpace),
+    (b"quota exceeded", NoSpace),
+    (b"read-only", ReadOnly),
+    (b"not a directory", NotADirectory),
+    (b"cannot overwrite directory", IsADirectory),
+    (b"too many", TooManyLinks),
+    (b"no such container", ContainerGone),
+    (b"no such file", NoSuchFile),
+    (b"could not find the file", NoSuchFile),
+)
+
+
+class _Body:
+    """The body of an answer: read as it comes, by its length, its chunks, or to the connection's end."""
+
+    def __init__(self, stream: ByteStream, head: Head, early: bytes, size: int) -> None:
+        self.head = head
+        self._stream = stream
+        self._buffer = early
+        self._size = size
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield what comes."""
+        if self.head.headers.get("transfer-encoding", "") == "chunked":
+            while left := await self._chunk():
+                async for piece in self._exactly(left):
+                    yield piece
+                await self._line()
+        elif (length := self.head.headers.get("content-length", "")).isdecimal():
+            async for piece in self._exactly(int(length)):
+                yield piece
+        else:
+            while piece := await self._some(self._size):
+                yield piece
+
+    async def _exactly(self, left: int) -> AsyncIterator[bytes]:
+        while left:
+            piece = await self._some(left)
+            if not piece:
+                raise BadUpstream("engine", "the connection ended inside an answer")
+            left -= len(piece)
+            yield piece
+
+    async def _chunk(self) -> int:
+        line = await self._line()
+        size = _CHUNK_SIZE.fullmatch(line)
+        if not size:
+            raise BadUpstream("engine", "not a chunk", line)
+        return int(size[1], 16)
+
+    async def _line(self) -> bytes:
+        while b"\r\n" not in self._buffer:
+            data = await self._stream.read(self._size)
+            if not data or len(self._buffer) > MAX_HEAD:
+                raise BadUpstream("engine", "the connection ended inside an answer")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\r\n")
+        return line
+
+    async def _some(self, most: int) -> bytes:
+        data = self._buffer or await self._stream.read(self._size)
+        data, self._buffer = data[:most], data[most:]
+        return data
+
+
+class Archive:
+    """The archive API of one container. ``seconds`` bounds each wait, ``size`` what is read at once."""
+
+    def __init__(self, engine: Engine, container: str, *, seconds: float = 60.0, size: int = 256 * 1024) -> None:
+        self._engine = engine
+        self._container = container
+        self._seconds = seconds
+        self._size = size
+
+    @asynccontextmanager
+    async def get(self, path: bytes) -> AsyncIterator[AsyncIterator[TarEntry | bytes]]:
+        """Give what is at ``path``, a directory with all below it, as entries and their content. Raise FileFailure."""
+        async with self._request("GET", path, "", None) as body:
+            if body.head.status != 200:
+                await self._refuse("read", body)
+            async with aclosing(self._entries(body)) as entries:
+                yield entries
+
+    async def first(self, path: bytes) -> TarEntry:
+        """Return the header of what is at ``path`` itself (a link, not where it leads). Raise FileFailure."""
+        async with self.get(path) as entries:
+            async for entry in entries:
+                if isinstance(entry, TarEntry):
+                    return entry
+        raise NoSuchFile
+
+    async def put(self, directory: bytes, parts: Iterable[bytes], size: int) -> None:
+        """Unpack a tar of ``size`` bytes in a directory; never a file over a directory. Raise FileFailure."""
+        async with self._request("PUT", directory, "&noOverwriteDirNonDir=1", (parts, size)) as body:
+            if body.head.status != 200:
+                await self._refuse("write", body)
+
+    async def _entries(self, body: _Body) -> AsyncGenerator[TarEntry | bytes, None]:
+        decoder = TarDecoder()
+        pieces = body.pieces()
+        while not decoder.at_end:
+            async with deadline(self._engine.agent, "read", self._seconds):
+                piece = await anext(pieces, b"")
+                if not piece:
+                    raise BadUpstream("engine", "the archive ends too soon")
+                found = decoder.feed(piece)
+            for one in found:
+                yield one
+
+    @asynccontextmanager
+    async def _request(self, method: str, path: bytes, more: str, content: tuple[Iterable[bytes], int] | None) -> AsyncIterator[_Body]:
+        version = await self._engine.api.version()
+        head = (
+            f"{method} /v{version[0]}.{version[1]}/containers/{self._container}/archive?path={quote_from_bytes(path, safe='')}{more}"
+            " HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n"
+        )
+        if content is not None:
+            head += f"Content-Type: application/x-tar\r\nContent-Length: {content[1]}\r\n"
+        async with self._engine.connected() as stream:
+            await self._send(stream, head.encode() + b"\r\n", content[0] if content else ())
+            async with deadline(self._engine.agent, "archive", self._seconds):
+                body = await self._answer(stream)
+            yield body
+
+    async def _send(self, stream: ByteStream, head: bytes, parts: Iterable[bytes]) -> None:
+        async with deadline(self._engine.agent, "archive", self._seconds):
+            await stream.write(head)
+        try:
+            for part in parts:
+                async with deadline(self._engine.agent, "archive", self._seconds):
+                    await stream.write(part)
+        except FileFailure:
+            raise
+        except OSError:
+            return  # an engine that refuses early says why in its answer
+
+    async def _answer(self, stream: ByteStream) -> _Body:
+        received = b""
+        while b"\r\n\r\n" not in received:
+            data = await stream.read(MAX_HEAD)
+            if not data or len(received) > MAX_HEAD:
+                raise BadUpstream("engine", "not an HTTP answer", received)
+            received += data
+        raw, _, rest = received.partition(b"\r\n\r\n")
+        return _Body(stream, parse_head(raw), rest, self._size)
+
+    async def _refuse(self, step: str, body: _Body) -> NoReturn:
+        said = b""
+        async with deadline(self._engine.agent, step, self._seconds):
+            async for piece in body.pieces():
+                said = (said + piece)[:MAX_FAULT]
+        text = said.lower()
+        for words, kind in _FAULTS:
+            if words in text:
+                raise kind(said.decode("utf-8", "replace").strip())
+        if body.head.status >= 500 or body.head.status == 400:
+            raise FileFailure(said.decode("utf-8", "replace").strip())
+        refuse(self._engine.agent, step, body.head.status, said)

@@ -1,0 +1,140 @@
+"""Changes through the archive API: files appear whole, and removing works by an entry of a type that no engine knows.
+
+A file is sent under a name of its own, hard-linked to its place, and the first name removed. The engine removes what has an
+entry's name before it looks at the entry's type, and then refuses it; where an engine does otherwise, that is seen and told.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from octopus.core.errors import OctopusError
+from octopus.core.files import FileAttributes, FileExists, FileFailure, FileUnsupported, IsADirectory, NoSuchFile
+from octopus.engine.archive import Archive
+from octopus.engine.file_answers import TEMPORARY
+from octopus.engine.file_shell import new_mark
+from octopus.engine.tar_stream import END, REMOVAL, TarEntry, padding
+
+_TYPES = {
+    tarfile.DIRTYPE: 0o040000,
+    tarfile.SYMTYPE: 0o120000,
+    tarfile.CHRTYPE: 0o020000,
+    tarfile.BLKTYPE: 0o060000,
+    tarfile.FIFOTYPE: 0o010000,
+}
+_REFUSED = "unhandled tar header"
+_PIECE = 256 * 1024
+
+
+def attributes(entry: TarEntry) -> FileAttributes:
+    """Return what a header says; a tar holds one time and no count of links."""
+    kind = _TYPES.get(entry.kind, 0o100000)
+    size = len(entry.link) if entry.kind == tarfile.SYMTYPE else entry.size
+    return FileAttributes(mode=kind | entry.mode, size=size, uid=entry.uid, gid=entry.gid, atime=entry.mtime, mtime=entry.mtime)
+
+
+def header(path: bytes, wanted: FileAttributes, kind: bytes = tarfile.REGTYPE, link: bytes = b"") -> TarEntry:
+    """Return the header that gives ``path`` these attributes; names are relative to where it is unpacked."""
+    size = wanted.size if kind == tarfile.REGTYPE else 0
+    return TarEntry(
+        name=path.lstrip(b"/"),
+        kind=kind,
+        mode=wanted.mode & 0o7777,
+        uid=wanted.uid,
+        gid=wanted.gid,
+        size=size,
+        mtime=wanted.mtime,
+        link=link.lstrip(b"/") if kind == tarfile.LNKTYPE else link,
+    )
+
+
+class ArchiveChanges:
+    """Changes one container as root; whoever calls has checked what the user may. ``why`` says what cannot be done without a shell."""
+
+    def __init__(self, archive: Archive, why: str, now: Callable[[], float] = time.time) -> None:
+        self._archive = archive
+        self._why = why
+        self._now = now
+
+    async def look(self, path: bytes) -> TarEntry | None:
+        """Return the header of what is there, None for nothing."""
+        try:
+            return await self._archive.first(path)
+        except NoSuchFile:
+            return None
+
+    async def check_free(self, path: bytes) -> None:
+        """Raise FileExists when something is there."""
+        if await self.look(path) is not None:
+            raise FileExists
+
+    async def put(self, directory: bytes, entry: TarEntry) -> None:
+        """Unpack one entry without content. Raise FileFailure."""
+        await self._unpack(directory, entry, iter(()))
+
+    async def remove(self, path: bytes) -> None:
+        """Remove a file or a link, never a directory. Raise FileFailure."""
+        directory, name = posixpath.split(path)
+        try:
+            await self.put(directory, TarEntry(name=name, kind=REMOVAL))
+        except FileFailure as error:
+            if isinstance(error, IsADirectory) or _REFUSED not in str(error).lower():
+                raise
+        if await self.look(path) is not None:
+            raise FileUnsupported(f"{path!r} is still there", notice=self._why)
+
+    async def send(self, path: bytes, fd: int, wanted: FileAttributes, *, exclusive: bool) -> None:
+        """Put the ``wanted.size`` bytes of the descriptor in a file's place. Raise FileFailure: then nothing is left of it."""
+        directory, name = posixpath.split(path)
+        temporary = TEMPORARY + new_mark()
+        wanted = wanted if wanted.mtime else _at(wanted, int(self._now()))
+        try:
+            await self._unpack(directory, header(temporary, wanted), _content(fd, wanted.size))
+            if exclusive:
+                await self.check_free(path)
+            await self.put(directory, header(name, wanted, tarfile.LNKTYPE, temporary))
+        except BaseException:
+            with suppress(OctopusError):
+                await self.remove(posixpath.join(directory, temporary))
+            raise
+        await self.remove(posixpath.join(directory, temporary))
+
+    async def alter(self, path: bytes, wanted: FileAttributes) -> None:
+        """Set a file's attributes: the engine sets them on a hard link that is made, which is the same file. Raise FileFailure."""
+        temporary = posixpath.join(posixpath.dirname(path), TEMPORARY + new_mark())
+        try:
+            await self.put(b"/", header(temporary, wanted, tarfile.LNKTYPE, path))
+        finally:
+            with suppress(NoSuchFile):
+                await self.remove(temporary)
+        found = await self._archive.first(path)
+        if (found.mode, found.uid, found.gid) != (wanted.mode & 0o7777, wanted.uid, wanted.gid):
+            raise FileUnsupported(notice=self._why)
+
+    async def _unpack(self, directory: bytes, entry: TarEntry, content: Iterator[bytes]) -> None:
+        head, tail = entry.encode(), padding(entry.size) + END
+
+        def parts() -> Iterator[bytes]:
+            yield head
+            yield from content
+            yield tail
+
+        await self._archive.put(directory, parts(), len(head) + entry.size + len(tail))
+
+
+def _content(fd: int, size: int) -> Iterator[bytes]:
+    """Yield what a descriptor holds; zeros where it should have become shorter."""
+    at = 0
+    while at < size:
+        piece = os.pread(fd, min(_PIECE, size - at), at) or bytes(min(_PIECE, size - at))
+        at += len(piece)
+        yield piece
+
+
+def _at(wanted: FileAttributes, now: int) -> FileAttributes:
+    return FileAttributes(mode=wanted.mode, size=wanted.size, uid=wanted.uid, gid=wanted.gid, atime=now, mtime=now)
