@@ -20,7 +20,6 @@ from octopus.config import Config
 from octopus.config.process import Process, process
 from octopus.config.sections import Ssh
 from octopus.control import listeners
-from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import ControlPlane
 from octopus.control.live import LiveSessions
 from octopus.control.placing import ConnectionLimits
@@ -62,7 +61,7 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
         stack.push_async_callback(backend.aclose)
         runtime, audit = Path(config.ssh.runtime_directory), Path(config.audit.directory)
         recordings = audit / "recordings"
-        log = FileAuditLog(audit, clock=time.time)
+        log = building.audit_log(config.audit)
         plane = ControlPlane(
             log=log,
             live=LiveSessions(runtime / "sessions"),

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import re
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from octopus.config import Config
-from octopus.config.sections import Auth, Docker, Ldap, Limits, Marathon, Mesos
+from octopus.config.sections import Audit, Auth, Docker, Ldap, Limits, Marathon, Mesos
+from octopus.control.audit_log import FileAuditLog
+from octopus.control.audit_signing import Signer
 from octopus.core.cluster import Cluster
 from octopus.core.errors import ConfigError, ContainerUnavailable, printable
 from octopus.core.inventory import Agent, FeedStatus
@@ -106,6 +110,19 @@ def failure_limits(limits: Limits) -> FailureLimits:
 def authenticator(limits: Limits, people: Directory) -> Authenticator:
     """Return what authenticates against ``people`` within ``[limits]``."""
     return Authenticator(people, failure_limits(limits), success_ttl=limits.remember_success, refusal_time=limits.refusal_time)
+
+
+def audit_log(audit: Audit) -> FileAuditLog:
+    """Return the log of ``[audit]``. Raise ConfigError when its key is none."""
+    return FileAuditLog(
+        Path(audit.directory),
+        clock=time.time,
+        signer=Signer(Path(audit.signing_key_file)) if audit.signing_key_file else None,
+        checkpoint_lines=audit.checkpoint_lines,
+        checkpoint_interval=audit.checkpoint_interval,
+        rotate_size=audit.rotate_size,
+        rotate_daily=audit.rotate_daily,
+    )
 
 
 def engine_limits(docker: Docker) -> EngineLimits:

@@ -129,9 +129,10 @@ async def in_process(root: Path, **limits: int) -> AsyncIterator[ControlPlane]:
 
 
 def trail(root: Path) -> list[dict[str, Any]]:
-    """Return the lines of the audit trail."""
+    """Return the lines of the audit trail, but for its checkpoints."""
     path = root / "audit" / "audit.jsonl"
-    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    return [line for line in lines if line["event"] != "audit.checkpoint"]
 
 
 def events_of(root: Path, session: str) -> list[str]:

@@ -191,6 +191,12 @@ class Audit(Section):
 
     directory: Directory = "/var/lib/octopus/audit"
     signing_key_file: PrivateFile = ""
+    """An Ed25519 key (PEM): checkpoints are signed with it."""
+    checkpoint_lines: Positive = 1000
+    checkpoint_interval: Timeout = 60.0
+    rotate_size: Annotated[int, Field(ge=1_000_000)] = 64_000_000
+    """Bytes of a file of the trail."""
+    rotate_daily: bool = True
     retention: Duration = 400 * 86_400.0
     syslog: SyslogUrl = ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ from typing import Self, TypeVar
 import structlog
 
 from octopus.control.audit_file import AuditFile
-from octopus.control.audit_lines import MAX_KEYS, OpenSession, Trail, read_line, to_line
+from octopus.control.audit_ledger import CheckpointSigner, Ledger
+from octopus.control.audit_lines import MAX_KEYS, OpenSession, Trail, fields_of
+from octopus.core.chain import REPAIRED
 from octopus.core.errors import AuditUnavailable, printable
 from octopus.core.types import AuditEvent
 
@@ -32,15 +34,19 @@ class _Waiting:
     """An event on its way to the disk; ``outcome`` holds None or why it could not be written."""
 
     event: AuditEvent
-    time: float
+    fields: bytes
     outcome: asyncio.Future[AuditUnavailable | None]
 
 
 class FileAuditLog:
-    """The ``AuditLog`` port over one file in ``directory``. ``clock`` gives seconds since 1970.
+    """The ``AuditLog`` port over the files in ``directory``. ``clock`` gives seconds since 1970.
 
     Entering waits up to ``lock_timeout`` seconds for the lock: this is how a restart overlaps with the one before. Raise
-    AuditUnavailable. A full or broken disk refuses events while it lasts, and needs no restart afterwards.
+    AuditUnavailable. A full, broken or missing disk refuses events while it lasts, and needs no restart afterwards.
+
+    Checkpoints, signed where there is a ``signer``, stand at the start, at the end, at the end of each file, after every
+    ``checkpoint_lines`` and, where there is something new, every ``checkpoint_interval`` seconds. A file is finished with
+    ``rotate_size`` bytes and, with ``rotate_daily``, after its day (UTC).
     """
 
     def __init__(
@@ -48,20 +54,33 @@ class FileAuditLog:
         directory: Path,
         *,
         clock: Callable[[], float],
+        signer: CheckpointSigner | None = None,
+        checkpoint_lines: int = 1000,
+        checkpoint_interval: float = 60.0,
+        rotate_size: int = 64 << 20,
+        rotate_daily: bool = True,
         lock_timeout: float = 10.0,
         lock_interval: float = 0.05,
         max_waiting: int = MAX_WAITING,
         max_keys: int = MAX_KEYS,
     ) -> None:
+        self.problem = ""
+        """Why the trail cannot be written, as far as the last try showed; "" when it can."""
         self._file = AuditFile(directory)
         self._trail = Trail(max_keys)
+        self._ledger = Ledger(
+            self._trail, signer=signer, checkpoint_lines=checkpoint_lines, rotate_size=rotate_size, rotate_daily=rotate_daily
+        )
         self._clock = clock
+        self._checkpoint_interval = checkpoint_interval
         self._lock_timeout = lock_timeout
         self._lock_interval = lock_interval
         self._max_waiting = max_waiting
         self._waiting: dict[str, _Waiting] = {}
         self._batch: list[_Waiting] = []
         self._work = asyncio.Event()
+        self._checkpoint_due = False
+        self._head = b""
         self._closing = False
         self._stack = AsyncExitStack()
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="audit")
@@ -72,9 +91,9 @@ class FileAuditLog:
             stack.callback(self._disk.shutdown)
             await self._lock()
             torn = await self._on_disk_thread(self._load)
+            await self._begin(torn)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            stack.push_async_callback(self._finish, tasks.create_task(self._write()))
-            await self._tell_of(torn)
+            stack.push_async_callback(self._finish, tasks.create_task(self._write()), tasks.create_task(self._tick()))
             self._stack = stack.pop_all()
         return self
 
@@ -104,9 +123,8 @@ class FileAuditLog:
     def _enqueue(self, key: str, event: AuditEvent) -> _Waiting:
         if self._closing or len(self._waiting) >= self._max_waiting:
             raise AuditUnavailable("the audit trail is closed" if self._closing else f"{self._max_waiting} events wait for the disk")
-        time = self._clock()
-        to_line(0, time, event)  # What cannot be a line fails here, its caller alone.
-        waiting = _Waiting(event, time, asyncio.get_running_loop().create_future())
+        # What cannot be a line fails here, its caller alone.
+        waiting = _Waiting(event, fields_of(self._clock(), event), asyncio.get_running_loop().create_future())
         self._waiting[key] = waiting
         self._batch.append(waiting)
         self._work.set()
@@ -118,22 +136,63 @@ class FileAuditLog:
             self._work.clear()
             batch, self._batch = self._batch, []
             if batch:
-                self._settle(batch, *await self._write_batch(batch))
+                problem = await self._try(self._write_batch(batch))
+                for one in batch:
+                    del self._waiting[one.event.once]
+                    one.outcome.set_result(problem)
+            if self._checkpoint_due:
+                self._checkpoint_due = False
+                await self._checkpoint("interval")
+            await self._keep_head()
 
-    async def _write_batch(self, batch: list[_Waiting]) -> tuple[list[bytes], AuditUnavailable | None]:
-        lines = [to_line(seq, one.time, one.event) for seq, one in enumerate(batch, self._trail.seq + 1)]
-        try:
-            await self._on_disk_thread(partial(self._file.append, b"".join(lines)))
-        except AuditUnavailable as error:
-            return [], error
-        return lines, None
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._checkpoint_interval)
+            # In trouble too: that it is over shows by trying.
+            self._checkpoint_due = bool(self._trail.since_checkpoint or self.problem)
+            self._work.set()
 
-    def _settle(self, batch: list[_Waiting], lines: list[bytes], problem: AuditUnavailable | None) -> None:
+    async def _write_batch(self, batch: Sequence[_Waiting]) -> None:
+        now = self._clock()
+        if self._ledger.rotation_due(self._file.size, now):
+            await self._rotate(now)
+        if self._trail.carry:
+            await self._append(self._ledger.carried(now))
+        await self._append(self._ledger.lines([one.fields for one in batch], now))
+
+    async def _rotate(self, now: float) -> None:
+        if self._trail.since_checkpoint:
+            await self._append([self._ledger.checkpoint("rotation", now)])
+        await self._on_disk_thread(partial(self._file.rotate, self._ledger.finished_name()))
+        self._trail.begin_file(first=False)
+
+    async def _checkpoint(self, reason: str) -> None:
+        await self._try(self._append([self._ledger.checkpoint(reason, self._clock())]))
+
+    async def _append(self, lines: Sequence[bytes]) -> None:
+        await self._on_disk_thread(partial(self._file.append, b"".join(lines)))
         for line in lines:
-            self._trail.take(read_line(line))
-        for one in batch:
-            del self._waiting[one.event.once]
-            one.outcome.set_result(problem)
+            self._trail.take(line)
+
+    async def _try(self, writing: Coroutine[None, None, None]) -> AuditUnavailable | None:
+        try:
+            await writing
+        except AuditUnavailable as error:
+            self.problem = str(error)
+            return error
+        self.problem = ""
+        return None
+
+    async def _keep_head(self) -> None:
+        # Behind the lines it speaks of; should it fail, it lags behind until the next.
+        checkpoint = self._trail.checkpoint
+        if checkpoint == self._head:
+            return
+        try:
+            await self._on_disk_thread(partial(self._file.keep_head, checkpoint))
+            self._head = checkpoint
+        except AuditUnavailable as error:
+            _log.error("the last checkpoint cannot be kept", error=str(error))
 
     async def _lock(self) -> None:
         try:
@@ -145,23 +204,39 @@ class FileAuditLog:
             raise AuditUnavailable(message) from error
 
     def _load(self) -> bytes:
+        """Read the current file and the one before: its keys, and what was open where the current one does not say so yet."""
         torn = self._file.open()
-        self._trail.read(self._file.lines())
+        before = self._file.last_finished()
+        self._trail.begin_file(first=True)
+        if before:
+            self._trail.read(self._file.lines(before))
+            self._trail.begin_file(first=False)
+        self._trail.read(self._file.lines(self._file.path))
         return torn
 
-    async def _tell_of(self, torn: bytes) -> None:
+    async def _begin(self, torn: bytes) -> None:
+        """Tell of the start, before anybody else writes. Raise AuditUnavailable."""
+        now = self._clock()
         if self._trail.unreadable:
             _log.error("lines of the audit trail cannot be read", lines=self._trail.unreadable, path=str(self._file.path))
+        if self._trail.carry:
+            await self._append(self._ledger.carried(now))
         if torn:
             excerpt = printable(torn.decode("utf-8", "replace"))
             _log.warning("cut a torn last line off the audit trail", bytes=len(torn), excerpt=excerpt)
             data = {"bytes": len(torn), "excerpt": excerpt}
-            await self.append(AuditEvent(event="audit.repaired", key=f"repaired/{self._trail.seq}", data=data))
+            event = AuditEvent(event=REPAIRED, key=f"repaired/{self._trail.link.seq}", data=data)
+            await self._append(self._ledger.lines([fields_of(now, event)], now))
+        await self._append([self._ledger.checkpoint("start", now)])
+        await self._keep_head()
 
-    async def _finish(self, writer: asyncio.Task[None]) -> None:
+    async def _finish(self, writer: asyncio.Task[None], ticking: asyncio.Task[None]) -> None:
+        ticking.cancel()
         self._closing = True
         self._work.set()
         await asyncio.wait([writer])
+        await self._checkpoint("stop")
+        await self._keep_head()
 
     async def _on_disk_thread(self, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._disk, call)

@@ -30,9 +30,14 @@ def event(name: str, session: str = "s-1", **data: Any) -> AuditEvent:
     return AuditEvent(event=name, key=f"{session}/{name}", session=session, login="alice", client="10.0.0.1:4000", data=data)
 
 
-def lines(directory: Path) -> list[dict[str, Any]]:
-    """Return what is on the file."""
+def every_line(directory: Path) -> list[dict[str, Any]]:
+    """Return what is on the current file."""
     return [json.loads(line) for line in (directory / "audit.jsonl").read_bytes().splitlines()]
+
+
+def lines(directory: Path) -> list[dict[str, Any]]:
+    """Return what is on the current file, but for the checkpoints."""
+    return [line for line in every_line(directory) if line["event"] != "audit.checkpoint"]
 
 
 @pytest.fixture
@@ -49,9 +54,10 @@ async def test_an_event_is_a_line_with_its_place(tmp_path: Path) -> None:
     async with audit_log(tmp_path) as log:
         await log.append(event("session.requested", rule="policy[0]"))
         await log.append(event("session.ended", exit_status=3))
-    first, second = lines(tmp_path)
+    start, first, second, _ = every_line(tmp_path)
     assert first == {
-        "seq": 1,
+        "seq": 2,
+        "prev": start["hash"],
         "time": "2023-11-14T22:13:20.250000Z",
         "event": "session.requested",
         "session": "s-1",
@@ -60,8 +66,9 @@ async def test_an_event_is_a_line_with_its_place(tmp_path: Path) -> None:
         "target": {},
         "rule": "policy[0]",
         "key": "s-1/session.requested",
+        "hash": second["prev"],
     }
-    assert (second["seq"], second["exit_status"], second["key"]) == (2, 3, "s-1/end")
+    assert (second["seq"], second["exit_status"], second["key"]) == (3, 3, "s-1/end")
 
 
 async def test_only_its_owner_reads_it(tmp_path: Path) -> None:
@@ -77,7 +84,7 @@ async def test_events_together_are_all_there_in_order(tmp_path: Path) -> None:
     """A thousand events at once are a thousand lines, numbered without a gap."""
     async with audit_log(tmp_path) as log:
         await asyncio.gather(*(log.append(event("exec", f"s-{number}")) for number in range(1000)))
-        assert [line["seq"] for line in lines(tmp_path)] == list(range(1, 1001))
+    assert [line["seq"] for line in every_line(tmp_path)] == list(range(1, 1004))
     assert [line["session"] for line in lines(tmp_path)] == [f"s-{number}" for number in range(1000)]
 
 
@@ -108,9 +115,9 @@ async def test_control_characters_stay_inside_their_line(tmp_path: Path) -> None
     async with audit_log(tmp_path) as log:
         await log.append(event("exec", command=command))
     raw = (tmp_path / "audit.jsonl").read_bytes()
-    assert raw.count(b"\n") == 1
-    assert not any(byte < 32 for byte in raw[:-1])
-    assert json.loads(raw)["command"] == command
+    assert raw.count(b"\n") == 3
+    assert not any(byte < 32 for byte in raw.replace(b"\n", b""))
+    assert lines(tmp_path)[0]["command"] == command
 
 
 async def test_what_an_event_adds_cannot_replace_the_trails_own(tmp_path: Path) -> None:
@@ -129,7 +136,7 @@ async def test_a_torn_line_is_cut_and_told_of(tmp_path: Path) -> None:
         file.write(b'{"seq":2,"event":"exec","key":"x"\x1b')
     async with audit_log(tmp_path) as log:
         await log.append(event("session.ended"))
-    assert [(line["seq"], line["event"]) for line in lines(tmp_path)] == [(1, "exec"), (2, "audit.repaired"), (3, "session.ended")]
+    assert [(line["seq"], line["event"]) for line in lines(tmp_path)] == [(2, "exec"), (4, "audit.repaired"), (6, "session.ended")]
     assert lines(tmp_path)[1]["bytes"] == 34
 
 
@@ -144,7 +151,7 @@ async def test_a_full_disk_refuses_and_leaves_whole_lines(tmp_path: Path) -> Non
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
         await log.append(event("exec", command="x" * 4000))
-    assert [line["seq"] for line in lines(tmp_path)] == [1, 2]
+    assert [line["seq"] for line in every_line(tmp_path)] == [1, 2, 3, 4]
 
 
 async def test_a_file_that_shrank_is_not_written_on(tmp_path: Path, full_disk: None) -> None:
@@ -189,8 +196,10 @@ async def test_waiting_is_bounded(tmp_path: Path) -> None:
 
 async def test_an_unreadable_line_is_passed_over(tmp_path: Path) -> None:
     """A damaged line in the middle does not keep the gateway from starting."""
-    (tmp_path / "audit.jsonl").write_bytes(b'{"seq":1,"event":"exec","key":"a"}\n\xff\x00garbage\n{"seq":3,"event":"exec","key":"c"}\n')
+    (tmp_path / "audit.jsonl").write_bytes(
+        b'{"seq":1,"time":"2023-11-14T22:13:19Z","event":"exec","key":"a"}\n\xff\x00garbage\n{"seq":3,"event":"exec","key":"c"}\n'
+    )
     async with audit_log(tmp_path) as log:
         await log.append(event("exec"))
         assert log.holds("a")
-    assert json.loads((tmp_path / "audit.jsonl").read_bytes().splitlines()[-1])["seq"] == 4
+    assert json.loads((tmp_path / "audit.jsonl").read_bytes().splitlines()[-1])["seq"] == 6

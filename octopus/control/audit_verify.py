@@ -1,0 +1,172 @@
+"""Proves what is in an audit directory: the trail's files in their order, and the recordings they speak of. Blocking."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+from octopus.control.audit_file import finished_files
+from octopus.core.chain import CURRENT, HEAD
+from octopus.core.errors import AuditUnavailable
+from octopus.core.proof import CheckSignature, Fault, Kind, Proof, RecordingClaim
+from octopus.core.types import Value
+
+MAX_LINE = 16 << 20
+"""Bytes of a line; what is longer is none of ours."""
+_BLOCK = 1 << 20
+
+Progress = Callable[[int], object]
+"""Told how many more bytes were read."""
+
+
+class Verdict(Value, frozen=True, kw_only=True):
+    """What was found: ``faults`` are proof that something was done to the trail, ``notes`` what its reader should know.
+
+    ``dropped`` faults are not listed; ``signed`` of the ``checkpoints`` have a signature (a good one, where keys were given).
+    """
+
+    files: int
+    lines: int
+    checkpoints: int
+    signed: int
+    recordings: int
+    faults: tuple[Fault, ...]
+    dropped: int
+    notes: tuple[str, ...]
+
+
+def size(directory: Path) -> int:
+    """Return about how many bytes ``verify`` is going to read."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.suffix in {".jsonl", ".cast"} and path.is_file())
+
+
+def verify(directory: Path, *, check: CheckSignature | None = None, progress: Progress = lambda size: None) -> Verdict:
+    """Return what there is to say of the trail in ``directory``, which may be written meanwhile. Raise AuditUnavailable.
+
+    ``check`` knows the keys that checkpoints have to be signed by; without it no signature is looked at.
+    """
+    try:
+        with ExitStack() as stack:
+            # First what was true already when the trail is read.
+            head = _head(directory)
+            files = _open_files(directory, stack)
+            proof = Proof(head=head, check=check)
+            return _verdict(directory, files, proof, progress)
+    except OSError as error:
+        raise AuditUnavailable(f"{directory}: cannot be read: {error}") from error
+
+
+def _verdict(directory: Path, files: list[BinaryIO], proof: Proof, progress: Progress) -> Verdict:
+    recordings = _Recordings(directory / "recordings", progress)
+    torn: list[int] = []
+    for file in files:
+        name = Path(file.name).name
+        for claim in proof.walk(name, _lines(file, progress, torn if name == CURRENT else None)):
+            recordings.take(claim)
+    faults = (*proof.finish(), *recordings.finish(proof.pruned))
+    notes = [f"{CURRENT}: {count} bytes of a torn last line: written right now, or cut off by the next start" for count in torn]
+    return Verdict(
+        files=len(files),
+        lines=proof.lines,
+        checkpoints=proof.checkpoints,
+        signed=proof.signed,
+        recordings=recordings.good,
+        faults=faults,
+        dropped=proof.dropped + recordings.dropped,
+        notes=(*proof.notes, *notes, *recordings.notes()),
+    )
+
+
+def _head(directory: Path) -> bytes | None:
+    try:
+        with (directory / HEAD).open("rb") as file:
+            return file.read(MAX_LINE)
+    except FileNotFoundError:
+        return None
+
+
+def _open_files(directory: Path, stack: ExitStack) -> list[BinaryIO]:
+    """Open the files of the trail, oldest first. The current one comes first of all: meanwhile it may be finished, and found twice."""
+    try:
+        current = [stack.enter_context((directory / CURRENT).open("rb"))]
+    except FileNotFoundError:
+        current = []
+    finished = [
+        path for path in finished_files(directory) if not any(os.path.samestat(os.fstat(file.fileno()), path.stat()) for file in current)
+    ]
+    return [*(stack.enter_context(path.open("rb")) for path in finished), *current]
+
+
+def _lines(file: BinaryIO, progress: Progress, torn: list[int] | None) -> Iterator[bytes]:
+    """Yield lines, newline and all; the length of a last one without goes to ``torn``, where that is no fault."""
+    rest = b""
+    while block := file.read(_BLOCK):
+        progress(len(block))
+        *whole, rest = (rest + block).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+        if len(rest) > MAX_LINE:
+            yield rest
+            rest = b""
+    if rest and torn is not None:
+        torn.append(len(rest))
+    elif rest:
+        yield rest
+
+
+class _Recordings:
+    """Holds recordings to what the trail says of them."""
+
+    def __init__(self, directory: Path, progress: Progress, max_faults: int = 1000) -> None:
+        self.good = self.dropped = 0
+        self._directory = directory
+        self._progress = progress
+        self._max_faults = max_faults
+        self._wrong: list[tuple[RecordingClaim, bool, str]] = []
+
+    def take(self, claim: RecordingClaim) -> None:
+        """Look at the file of which a line speaks."""
+        missing, text = self._look(claim)
+        if not text:
+            self.good += 1
+        elif len(self._wrong) < self._max_faults:
+            self._wrong.append((claim, missing, text))
+        else:
+            self.dropped += 1
+
+    def finish(self, pruned: int) -> list[Fault]:
+        """Return what is wrong; recordings of lines up to ``pruned`` may be gone."""
+        return [
+            Fault(kind=Kind.RECORDING, file=claim.file, line=claim.line, text=text)
+            for claim, missing, text in self._wrong
+            if not (missing and claim.seq <= pruned)
+        ]
+
+    def notes(self) -> Iterator[str]:
+        """Yield what stands beside the recordings of the trail."""
+        open_ones = sum(1 for _ in self._directory.rglob("*.cast.part"))
+        if open_ones:
+            yield f"{open_ones} recordings are not complete yet (.part)"
+        strangers = sum(1 for _ in self._directory.rglob("*.cast")) - self.good - len(self._wrong)
+        if strangers > 0:
+            yield f"{strangers} recordings are not on the trail"
+
+    def _look(self, claim: RecordingClaim) -> tuple[bool, str]:
+        name = f"recording {claim.path!r} of session {claim.session!r}"
+        path = Path(claim.path)
+        if path.is_absolute() or ".." in path.parts or "\0" in claim.path:
+            return False, f"{name}: that is no path below the recordings"
+        try:
+            with (self._directory / path).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                length = file.tell()
+        except FileNotFoundError:
+            return True, f"{name} is missing"
+        self._progress(length)
+        if (length, digest) != (claim.size, claim.sha256):
+            return False, f"{name} was altered: {length} bytes with SHA-256 {digest}, not {claim.size} with {claim.sha256}"
+        return False, ""
