@@ -53,6 +53,17 @@ class Engine:
             finally:
                 self._remove(api, made)
 
+    @contextlib.contextmanager
+    def network(self) -> Iterator[str]:
+        """Give the name of a bridge of its own, on which containers have a network of theirs and ports can be mapped."""
+        name = f"octopus-test-{secrets.token_hex(4)}"
+        with self.api() as api:
+            made = api.create_network(name, driver="bridge", labels={LABEL: self.label})["Id"]
+            try:
+                yield name
+            finally:
+                api.remove_network(made)
+
     def run(self, container: str, *command: str, user: str = "") -> tuple[int, bytes]:
         """Run a command in a container to its end; return its status and what it wrote, stderr included."""
         with self.api() as api:
