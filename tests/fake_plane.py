@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from octopus.control.plane import Admission, Attached, AuthAttempt, Candidate, Command, LiveSession
 from octopus.core.errors import AuthenticationFailed, NoSuchTarget, OctopusError, Unavailable
-from octopus.core.types import Allow, AuditEvent, Connection, ExecSpec, Identity, Obligations, SessionRequest, Target
+from octopus.core.types import Allow, AuditEvent, Connection, ExecSpec, FileRights, Identity, Obligations, SessionRequest, Target
 
 
 class FakePlane:
@@ -27,6 +27,7 @@ class FakePlane:
         self.refusals: dict[str, OctopusError] = {}
         self.failing: dict[str, OctopusError] = {}
         self.obligations = Obligations()
+        self.rights = FileRights(download=True, upload=True)
         self.successor = ""
         self.recorded = asyncio.Condition()
 
@@ -57,7 +58,8 @@ class FakePlane:
         if name not in self.tasks:
             raise NoSuchTarget(name, notice=f"no running task matches '{name}'")
         spec = ExecSpec(command=request.command, pty=request.pty, env=request.env, user="", token=f"token-{session}")
-        return Admission(session=session, target=self.tasks[name], allow=Allow(spec=spec, rule="policy[0]", obligations=self.obligations))
+        allow = Allow(spec=spec, rule="policy[0]", obligations=self.obligations, files=self.rights)
+        return Admission(session=session, target=self.tasks[name], allow=allow)
 
     async def candidates(self, identity: Identity, name: str = "", limit: int = 1000) -> tuple[Candidate, ...]:
         """See ``Plane``."""
@@ -81,6 +83,10 @@ class FakePlane:
         async with self.recorded:
             await self.recorded.wait_for(lambda: sum(event.is_terminal for event in self.events) >= count)
         return [event for event in self.events if event.is_terminal]
+
+    def of(self, event: str) -> list[AuditEvent]:
+        """Return the events of that name."""
+        return [one for one in self.events if one.event == event]
 
     async def attach(self, worker: str, pid: int, sessions: tuple[LiveSession, ...]) -> AsyncIterator[Command]:
         """See ``Plane``; no command ever comes."""

@@ -1,26 +1,33 @@
 """One session from its admission to its one terminal event: the straight line.
 
 admitted → recorder open → command started → on the record as started → pumped → exit status → reaped → on the record as over.
+A transfer of files has its protocol served in place of a command.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
 
 import msgspec
 import structlog
 
 from octopus.control.plane import Admission, LiveSession, Plane
 from octopus.core.errors import Disconnected, OctopusError, RecordingUnavailable, SessionEnded, printable
-from octopus.core.ports import ExecBackend, ExecStream
-from octopus.core.types import AuditEvent, Connection, Exit, Identity, SessionRequest, terminal_key
+from octopus.core.ports import ExecBackend, FilesBackend
+from octopus.core.types import TRANSFERS, AuditEvent, Connection, Exit, Identity, SessionRequest, terminal_key
 from octopus.session.recorder import Recording, Recordings, SessionRecorder, Unrecorded
 from octopus.session.relay import Relay, Traffic
 from octopus.session.ssh_channel import ClientChannel
+from octopus.session.transfer import Transfer
 
 _log = structlog.get_logger(__name__)
+
+
+class Backend(ExecBackend, FilesBackend, Protocol):
+    """Starts commands in containers and reaches their files."""
 
 
 class Session:
@@ -33,7 +40,7 @@ class Session:
         channel: ClientChannel,
         *,
         plane: Plane,
-        backend: ExecBackend,
+        backend: Backend,
         recordings: Recordings,
         identity: Identity,
         connection: Connection,
@@ -76,7 +83,7 @@ class Session:
         why = "the session's worker was stopped"
         try:
             recorder = await self._recorder(admission)
-            await self._enter(admission, recorder)
+            await (self._transfer(admission, request) if request.kind in TRANSFERS else self._execute(admission, recorder))
             why = ""
         except OctopusError as error:
             why = str(error)
@@ -93,10 +100,10 @@ class Session:
             return Unrecorded()
         return await self._recordings.open(self.id, pty, title=f"{admission.target.app} {admission.target.task}")
 
-    async def _enter(self, admission: Admission, recorder: SessionRecorder) -> None:
+    async def _execute(self, admission: Admission, recorder: SessionRecorder) -> None:
         obligations = admission.allow.obligations
         async with self._backend.start(admission.target, admission.allow.spec) as stream:
-            await self._started(stream, admission)
+            await self._started(stream.container, admission)
             relay = Relay(
                 self._channel,
                 stream,
@@ -105,18 +112,45 @@ class Session:
                 record_input=obligations.record_input,
                 idle_timeout=obligations.idle_timeout or self._idle_timeout,
             )
-            try:
+            async with self._told():
                 await relay.run(self._ended, self._leave)
-            except (RecordingUnavailable, SessionEnded) as error:
-                # Told before the clean-up, which may take seconds.
-                await tell(self._channel, self.id, error.notice, error.exit_status, patience=self._patience)
-                raise
 
-    async def _started(self, stream: ExecStream, admission: Admission) -> None:
+    async def _transfer(self, admission: Admission, request: SessionRequest) -> None:
+        allow = admission.allow
+        async with self._backend.files(admission.target, allow.spec.user, allow.spec.token) as files:
+            await self._started(files.container, admission)
+            transfer = Transfer(
+                self._channel,
+                request,
+                files,
+                allow.files,
+                self._record,
+                lambda notice: self._channel.say(line(self.id, notice)),
+                self.traffic,
+                client_version=self._connection.client_version,
+                clock=self._clock,
+                idle_timeout=allow.obligations.idle_timeout or self._idle_timeout,
+            )
+            async with self._told():
+                await transfer.run(self._ended, self._leave_transfer)
+
+    @asynccontextmanager
+    async def _told(self) -> AsyncIterator[None]:
+        """Tell why the session ends from this side before the clean-up, which may take seconds."""
+        try:
+            yield
+        except (RecordingUnavailable, SessionEnded) as error:
+            await tell(self._channel, self.id, error.notice, error.exit_status, patience=self._patience)
+            raise
+
+    async def _record(self, event: str, key: str, data: dict[str, Any]) -> None:
+        await self._plane.record(self._event(event, f"{self.id}/{key}", data))
+
+    async def _started(self, container: str, admission: Admission) -> None:
         if self._live:
-            self._live = msgspec.structs.replace(self._live, container=stream.container)
+            self._live = msgspec.structs.replace(self._live, container=container)
         data = {"rule": admission.allow.rule, "run_as": admission.allow.spec.user, "pty": admission.allow.spec.pty is not None}
-        await self._plane.record(self._event("session.started", f"{self.id}/started", data))
+        await self._record("session.started", "started", data)
 
     async def _leave(self, exit_: Exit) -> None:
         """Pass on how the command ended, with a word where its container ended too."""
@@ -124,6 +158,11 @@ class Session:
         if exit_.container_gone:
             await self._channel.say(line(self.id, await self._obituary()))
         await self._channel.exit(exit_.status)
+
+    async def _leave_transfer(self, exit_: Exit) -> None:
+        """Pass on that all is done, to a client that may have closed the channel already."""
+        with suppress(Disconnected):
+            await self._leave(exit_)
 
     async def _obituary(self) -> str:
         live = self._live

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 import asyncssh
 
 from octopus.core.errors import Disconnected
-from octopus.core.types import ClientEvent, Input, InputEof, Pty, RequestKind, Resize, SessionRequest, Signal, TermSize
+from octopus.core.types import TRANSFERS, ClientEvent, Input, InputEof, Pty, RequestKind, Resize, SessionRequest, Signal, TermSize
+from octopus.session import scp_command
 from octopus.session.ssh_connection import GatewayChannel, GatewayConnection
 from octopus.session.ssh_stream import CHUNK, SshStream
 
@@ -36,10 +37,11 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         self._events: deque[ClientEvent | bytearray] = deque()
 
     def request(self) -> SessionRequest:
-        """Return what the client asks for, with the terminal's size as it is now."""
-        kind = RequestKind.SHELL if self._command is None else RequestKind.EXEC
+        """Return what the client asks for, with the terminal's size as it is now. A transfer of files has no terminal."""
         environment: Mapping[str, str] = self._chan.get_environment() if self._chan else {}
-        return SessionRequest(kind=kind, command=self._command, pty=self.pty, env=dict(environment))
+        kind = self._kind()
+        pty = None if kind in TRANSFERS else self.pty
+        return SessionRequest(kind=kind, command=self._command, pty=pty, env=dict(environment))
 
     async def next_event(self) -> ClientEvent:
         """Return what the client did next. Raise Disconnected when it is gone."""
@@ -125,6 +127,13 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         """Take a break as what a terminal makes of it: an interrupt."""
         self._put(Signal(name="INT"))
         return True
+
+    def _kind(self) -> RequestKind:
+        if self.subsystem is not None:
+            return RequestKind.SFTP
+        if self._command is None:
+            return RequestKind.SHELL
+        return RequestKind.SCP if scp_command.read(self._command) else RequestKind.EXEC
 
     def _put(self, event: ClientEvent) -> None:
         # Signals and window changes pass no window: a client could send them for ever.

@@ -17,12 +17,14 @@ import structlog
 from octopus import hostkeys
 from octopus.control.plane import LiveSession, Plane
 from octopus.core.errors import ConfigError
-from octopus.core.ports import ExecBackend
+from octopus.core.ports import ForwardBackend
 from octopus.core.types import Connection
 from octopus.session import ssh_algorithms
+from octopus.session.forward_session import ForwardSession
+from octopus.session.forwarding import Forwarding
 from octopus.session.lobby import Lobby
 from octopus.session.recorder import Recordings
-from octopus.session.session import Session
+from octopus.session.session import Backend, Session
 from octopus.session.ssh_channel import ClientChannel
 from octopus.session.ssh_connection import GatewayConnection
 from octopus.session.ssh_front import Front
@@ -52,7 +54,8 @@ class Gateway:
         self,
         *,
         plane: Plane,
-        backend: ExecBackend,
+        backend: Backend,
+        forwards: ForwardBackend,
         host_keys: Path,
         recordings: Path,
         banner_file: str = "",
@@ -69,6 +72,7 @@ class Gateway:
         self.connections = 0
         self._plane = plane
         self._backend = backend
+        self._forwards = forwards
         self._recordings = Recordings(recordings, clock=clock, max_bytes=max_recording)
         self._banner = _banner(banner_file)
         self._authorities = Authorities(trusted_user_ca_keys)
@@ -76,7 +80,7 @@ class Gateway:
         self._max_channels = max_channels
         self._clock = clock
         self._new_id = new_id
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, Session | ForwardSession] = {}
         self._moved = 0
         self._options = _options(_host_keys(host_keys), login_grace_time, keepalive_interval, keepalive_count)
 
@@ -101,11 +105,13 @@ class Gateway:
         try:
             async with asyncio.TaskGroup() as tasks:
                 known = Connection(id=f"c-{self._new_id()}", client=client)
+                forwarding = Forwarding(lambda: self._begin_forwarding(tasks, front))
                 front = Front(
                     self._plane,
                     known,
                     self._authorities,
                     lambda front, channel: _started(tasks, self._visit(front, channel)),
+                    forwarding.connect,
                     banner=self._banner,
                     max_channels=self._max_channels,
                 )
@@ -117,6 +123,7 @@ class Gateway:
                     _log.info("connection lost before it began", client=client, error=str(error))
                 finally:
                     connection.abort()
+                    forwarding.close()
         finally:
             self.connections -= 1
 
@@ -141,12 +148,35 @@ class Gateway:
             clock=self._clock,
             idle_timeout=self._idle_timeout,
         )
-        self._sessions[session] = opened
-        try:
+        with self._kept(opened):
             yield opened
+
+    def _begin_forwarding(self, tasks: asyncio.TaskGroup, front: Front) -> ForwardSession:
+        session = ForwardSession(
+            f"s-{self._new_id()}",
+            plane=self._plane,
+            backend=self._forwards,
+            identity=front.identity,
+            connection=front.login.connection,
+            clock=self._clock,
+            idle_timeout=self._idle_timeout,
+        )
+        tasks.create_task(self._forward(session, front.login.connection.user_name))
+        return session
+
+    async def _forward(self, session: ForwardSession, name: str) -> None:
+        with self._kept(session), structlog.contextvars.bound_contextvars(session=session.id):
+            await session.run(name)
+
+    @contextmanager
+    def _kept(self, session: Session | ForwardSession) -> Iterator[None]:
+        """Have the session known while it is open, so that it can be ended, and its bytes counted ever after."""
+        self._sessions[session.id] = session
+        try:
+            yield
         finally:
-            self._moved += opened.traffic.inward + opened.traffic.outward
-            del self._sessions[session]
+            self._moved += session.traffic.inward + session.traffic.outward
+            del self._sessions[session.id]
 
 
 def _started(tasks: asyncio.TaskGroup, visit: Visit) -> None:

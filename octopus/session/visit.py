@@ -57,7 +57,7 @@ class Visit:
             await self._tell("internal error", BUG)
 
     async def _serve(self) -> None:
-        if self._channel.subsystem is not None:
+        if self._channel.subsystem not in (None, "sftp"):
             raise InvalidRequest("subsystem", notice=f"the {printable(self._channel.subsystem, 40)} subsystem is not offered")
         name = self._login.connection.user_name
         if self._names_nothing(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from octopus.core.errors import Disconnected, OctopusError, SessionEnded
 from octopus.session.durations import spoken
@@ -24,7 +25,7 @@ class Watch:
 
     async def run(self, ended: asyncio.Future[str], gone: asyncio.Event | None = None) -> None:
         """Raise SessionEnded when idle or when ``ended`` holds a reason, Disconnected when ``gone``; return never."""
-        left: asyncio.Future[object] = asyncio.ensure_future((gone or asyncio.Event()).wait())
+        left: asyncio.Future[Any] = asyncio.ensure_future((gone or asyncio.Event()).wait())
         try:
             while not (ended.done() or left.done()):
                 await asyncio.wait([left, ended], timeout=self._rest(), return_when=asyncio.FIRST_COMPLETED)

@@ -327,10 +327,10 @@ async def test_forward_to_an_address_is_refused_in_words(part: GatewayPart) -> N
 
 
 async def test_subsystem_is_refused_in_words(part: GatewayPart) -> None:
-    """What is not offered yet, such as sftp, is refused in one clear line, with a status."""
-    ended = await part.ssh.run("t", "sftp", key=part.key, options=["-s"])
+    """What is not offered is refused in one clear line, with a status."""
+    ended = await part.ssh.run("t", "netconf", key=part.key, options=["-s"])
     assert ended.status == 64
-    assert re.fullmatch(rb"octopus: the sftp subsystem is not offered \[s-[0-9a-f]+\]\n", ended.stderr)
+    assert re.fullmatch(rb"octopus: the netconf subsystem is not offered \[s-[0-9a-f]+\]\n", ended.stderr)
 
 
 async def test_remote_forward_agent_and_x11_are_refused_and_the_session_goes_on(part: GatewayPart) -> None:

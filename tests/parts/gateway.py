@@ -26,7 +26,7 @@ def target(task: str = "logging_logstash.3f9c7a5e-8a11-11e5-9c5b-56847afe9799", 
 
 
 class GatewayPart:
-    """A gateway that listens; ``key`` is alice's, ``stranger`` nobody's."""
+    """A gateway that listens; ``key`` is alice's, ``stranger`` nobody's; relative paths of files start at ``home``."""
 
     def __init__(
         self, gateway: Gateway, plane: FakePlane, backend: LocalBackend, port: int, directory: Path, serving: set[asyncio.Task[None]]
@@ -39,6 +39,7 @@ class GatewayPart:
         self.key = directory / "alice"
         self.stranger = directory / "stranger"
         self.recordings = directory / "recordings"
+        self.home = directory / "home"
         self.ssh = SshClient("127.0.0.1", port, directory)
         self._serving = serving
 
@@ -58,7 +59,8 @@ async def gateway_part(directory: Path, **options: Any) -> AsyncIterator[Gateway
     ssh_key(directory, "stranger")
     tasks = {"t": target(), target().task: target()}
     plane = FakePlane(tasks, passwords=PASSWORDS, keys={fingerprint: "alice"})
-    backend = LocalBackend()
+    (directory / "home").mkdir()
+    backend = LocalBackend(bytes(directory / "home"))
     gateway = Gateway(plane=plane, backend=backend, host_keys=directory / "hostkeys", recordings=directory / "recordings", **options)
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)

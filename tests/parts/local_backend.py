@@ -11,18 +11,23 @@ import signal
 import struct
 import termios
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from octopus.core.errors import ContainerUnavailable
-from octopus.core.ports import ExecStream
+from octopus.core.ports import ContainerFiles, ExecStream
 from octopus.core.types import ExecSpec, Exit, Output, Target, TermSize
+from tests.parts.local_files import LocalFilesBackend
 from tests.parts.tools import SEARCH
 
 
 class LocalBackend:
-    """An ExecBackend. ``running`` are the streams of now; ``refusal`` is raised instead of starting; ``gone`` says so of each end."""
+    """A backend. ``running`` are the streams of now; ``refusal`` is raised instead of starting; ``gone`` says so of each end.
 
-    def __init__(self) -> None:
+    ``local`` are the files, whose relative paths start at ``home``.
+    """
+
+    def __init__(self, home: bytes = b"/") -> None:
+        self.local = LocalFilesBackend(home)
         self.running: list[LocalStream] = []
         self.started = 0
         self.refusal: ContainerUnavailable | None = None
@@ -41,6 +46,10 @@ class LocalBackend:
         finally:
             await stream.end()
             self.running.remove(stream)
+
+    def files(self, target: Target, user: str, token: str) -> AbstractAsyncContextManager[ContainerFiles]:
+        """Give the files."""
+        return self.local.files(target, user, token)
 
     async def reap(self, target: Target, spec: ExecSpec) -> bool:
         """Nothing is ever left."""

@@ -1,0 +1,137 @@
+"""What a client has open in a container: a file or a directory, and what of it the audit trail is told in the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from octopus.core.files import AttributeChanges, FileAttributes, FileDenied, FileEntry, FileFailure, Passed, Place
+from octopus.core.paths import escaped
+from octopus.core.ports import FileReader, FileWriter
+from octopus.session.file_trail import FileTrail
+
+OpenReader = Callable[[], Awaitable[FileReader]]
+
+
+class OpenFile:
+    """A file that is read, written or both: given ``writer``, or what opens the reader when it is first needed, or both."""
+
+    def __init__(self, place: Place, trail: FileTrail, *, reader: FileReader | None, writer: FileWriter | None, reopen: OpenReader) -> None:
+        self._place = place
+        self._trail = trail
+        self._reader = reader
+        self._writer = writer
+        self._reopen = reopen
+        self._changed: dict[str, int] = {}
+        self._closed = False
+
+    @property
+    def path(self) -> bytes:
+        """Where it is, resolved."""
+        return self._place.path
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes, b"" at the end. Raise FileFailure."""
+        if self._reader is None:
+            self._reader = await self._reopen()
+        return await self._reader.read(offset, size)
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Write. Raise FileFailure."""
+        await self._writable().write(offset, data)
+
+    async def stat(self) -> FileAttributes:
+        """Return the attributes as they are now. Raise FileFailure."""
+        if self._writer:
+            return await self._writer.stat()
+        if self._reader is None:
+            self._reader = await self._reopen()
+        return await self._reader.stat()
+
+    async def change(self, changes: AttributeChanges) -> None:
+        """Set attributes. Raise FileFailure."""
+        await self._writable().change(changes)
+        self._changed |= changed(changes)
+
+    async def close(self) -> None:
+        """Close it; returns once an upload is in its place and on the trail. Raise FileFailure."""
+        self._closed = True
+        await self._close_reader()
+        if self._writer:
+            await self._trail.finish(self._finish_upload)
+
+    async def abort(self) -> None:
+        """Close it without its end: nothing is left of a new file. Nothing happens after ``close``."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._close_reader()
+        if self._writer:
+            await self._trail.note("file.uploaded", self._data(await self._writer.abort()) | {"reason": "cut off"})
+
+    async def _close_reader(self) -> None:
+        if self._reader:
+            passed = await self._reader.close()
+            # Many clients stop at the size they were told, before they meet the end.
+            complete = passed.complete or (passed.ordered and passed.size == self._reader.attributes.size)
+            if passed.size or complete:
+                await self._trail.note("file.downloaded", self._data(msgspec.structs.replace(passed, complete=complete)))
+
+    async def _finish_upload(self) -> None:
+        writer = self._writable()
+        try:
+            passed = await writer.close()
+        except FileFailure as error:
+            lost = msgspec.structs.replace(await writer.abort(), complete=False)
+            await self._trail.record("file.uploaded", self._data(lost) | {"reason": error.notice})
+            raise
+        await self._trail.record("file.uploaded", self._data(passed) | self._changed)
+
+    def _writable(self) -> FileWriter:
+        if self._writer is None:
+            raise FileDenied("not open for writing")
+        return self._writer
+
+    def _data(self, passed: Passed) -> dict[str, Any]:
+        return named(self._place) | msgspec.to_builtins(passed)  # type: ignore[no-any-return]
+
+
+class OpenDirectory:
+    """A directory that is being listed: its entries a few at a time."""
+
+    def __init__(self, batches: AsyncIterator[tuple[FileEntry, ...]]) -> None:
+        self._batches = batches
+        self._waiting: list[FileEntry] = []
+        self._at_end = False
+
+    async def fill(self) -> None:
+        """Fetch entries where none are at hand. Raise FileFailure."""
+        while not (self._waiting or self._at_end):
+            batch = await anext(self._batches, None)
+            self._at_end = batch is None
+            self._waiting = list(batch or ())
+
+    async def next(self, limit: int) -> list[FileEntry]:
+        """Return up to ``limit`` entries, none at the end. Raise FileFailure."""
+        await self.fill()
+        taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
+        return taken
+
+    async def close(self) -> None:
+        """Fetch no more."""
+        self._at_end = True
+        close = getattr(self._batches, "aclose", None)
+        if close:
+            await close()
+
+
+def named(place: Place) -> dict[str, Any]:
+    """Return a place as the trail names it: the path as it was asked for, and where it led."""
+    return {"asked": escaped(place.asked), "path": escaped(place.path)}
+
+
+def changed(changes: AttributeChanges) -> dict[str, int]:
+    """Return what changes, by its name."""
+    return {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not None}
