@@ -10,6 +10,7 @@ OctopusError
 │   └── AuthenticationFailed 77 · AccessDenied 77
 ├── Unavailable 69          something behind us; the operator acts
 │   └── Directory-, Orchestrator-, Container-, Recording-, Audit-, ControlUnavailable
+├── InvalidDocument 65      a file that somebody gave us
 ├── BadUpstream 76          a peer broke its own format
 ├── Disconnected            nobody is left to tell
 ├── SessionEnded            ended from this side
@@ -166,6 +167,20 @@ class BadUpstream(OctopusError):
         self.source = source
         self.excerpt = printable(text)
         super().__init__(f"{source}: {problem}" + (f": {self.excerpt}" if text else ""))
+
+
+class InvalidDocument(OctopusError):
+    """A document somebody gave us is not what it should be; ``faults`` are all paths in it with what is wrong there."""
+
+    exit_status = 65
+    http_status = 422
+    level = "info"
+    default_notice = "the document is not valid"
+
+    def __init__(self, faults: Iterable[tuple[str, str]]) -> None:
+        self.faults = tuple(faults)
+        text = "; ".join(f"{path or '/'}: {fault}" for path, fault in self.faults)
+        super().__init__(text, notice=text)
 
 
 class Disconnected(OctopusError):
