@@ -21,6 +21,7 @@ from octopus.core.mesos_events import (
     TaskAdded,
     TaskUpdated,
 )
+from octopus.core.resources import NOTHING
 from octopus.core.task_index import TaskIndex
 
 SLICE = 1000
@@ -53,6 +54,8 @@ class Cluster:
         self.tasks = TaskIndex()
         self.agents: dict[str, Agent] = {}
         self.awaited: set[str] = set()
+        self.unattributed = NOTHING
+        self.region = ""
         self._frameworks: dict[str, str] = {}
         self._marathon = MarathonSnapshot() if marathon else None
         self._strings: dict[str, str] = {}
@@ -66,6 +69,11 @@ class Cluster:
     def agent(self, task: Task) -> Agent | None:
         """Return the agent a task runs on, None while it is not known."""
         return self.agents.get(task.agent)
+
+    @property
+    def marathon(self) -> MarathonSnapshot:
+        """What Marathon said last; nothing where none is configured."""
+        return self._marathon or MarathonSnapshot()
 
     def labels(self, task: Task) -> Mapping[str, str]:
         """Return the labels that count for a task: its app's in Marathon where one is configured, else its own in Mesos."""
@@ -83,6 +91,7 @@ class Cluster:
         self._frameworks = {**self._frameworks, **snapshot.frameworks} if awaited else dict(snapshot.frameworks)
         self._strings = {}
         self.awaited = set(awaited)
+        self.unattributed, self.region = snapshot.unattributed, snapshot.region or self.region
         self.agents = {agent.id: agent for agent in (*self._kept(awaited), *snapshot.agents)}
         self.tasks.begin_bulk()
         seen: dict[str, set[str]] = {}

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
+from octopus.core.errors import InvalidDocument
 from octopus.core.inventory import MarathonSnapshot, MarathonTask
+from octopus.core.placement_app import App, parse_app
+from octopus.core.placement_rules import Rules, rules_of
 from octopus.core.wire import Entries, read_json
 
 Labels = dict[str, str]
@@ -23,6 +28,9 @@ class _Task(msgspec.Struct, rename="camel"):
     id: str
     app_id: str
     slave_id: str | None = None
+    host: str | None = None
+    version: str | None = None
+    state: str | None = None
 
 
 class _Tasks(msgspec.Struct):
@@ -48,20 +56,68 @@ class _Pod(msgspec.Struct):
     instances: list[_PodInstance] = []
 
 
+class _Configuration(msgspec.Struct):
+    mesos_role: str | None = None
+    features: list[str] | None = None
+    maintenance_mode: bool | None = None
+
+
 class _MarathonFacts(msgspec.Struct, rename="camel"):
     framework_id: str | None = None
+    version: str = ""
+    configuration: _Configuration = msgspec.field(name="marathon_config", default_factory=_Configuration)
 
 
 def decode_marathon(apps: bytes, tasks: bytes, pods: bytes = b"[]", info: bytes = b"{}", source: str = "Marathon") -> MarathonSnapshot:
     """Return what Marathon's four answers say together. Raise BadUpstream when one is not what it should be."""
     entries = Entries()
-    found_apps = entries.read(read_json(apps, _Apps, f"{source} /v2/apps").apps, _App)
+    listed = read_json(apps, _Apps, f"{source} /v2/apps").apps
+    found_apps = entries.read(listed, _App)
     found_tasks = entries.read(read_json(tasks, _Tasks, f"{source} /v2/tasks").tasks, _Task)
     found_pods = entries.read(read_json(pods, list[msgspec.Raw], f"{source} /v2/pods::status"), _Pod)
+    facts = read_json(info, _MarathonFacts, f"{source} /v2/info")
+    rules = _rules(facts)
     labels = {app.id: app.labels or {} for app in found_apps}
     labels |= {pod.id: (pod.spec.labels if pod.spec else None) or {} for pod in found_pods}
-    placed = {task.id: MarathonTask(task.app_id, task.slave_id or "") for task in found_tasks}
+    placed = _placed(found_tasks)
     for pod in found_pods:
         placed |= {c.container_id: MarathonTask(pod.id, i.agent_id or "") for i in pod.instances for c in i.containers if c.container_id}
-    framework = read_json(info, _MarathonFacts, f"{source} /v2/info").framework_id or ""
-    return MarathonSnapshot(tasks=placed, labels=labels, framework=framework, skipped=entries.skipped)
+    return MarathonSnapshot(
+        tasks=placed,
+        labels=labels,
+        framework=facts.framework_id or "",
+        skipped=entries.skipped,
+        apps=_definitions(listed, rules),
+        rules=rules,
+    )
+
+
+def _rules(facts: _MarathonFacts) -> Rules:
+    told = facts.configuration
+    # Before 1.3 there are no features to be listed, and what is not told is not known.
+    return rules_of(facts.version, role=told.mesos_role or "", features=told.features, maintenance=told.maintenance_mode)
+
+
+def _placed(tasks: Iterable[_Task]) -> dict[str, MarathonTask]:
+    """Return tasks by id; texts that are alike are kept once."""
+    share: dict[str, str] = {}
+
+    def once(text: str | None) -> str:
+        return share.setdefault(text, text) if text else ""
+
+    return {
+        task.id: MarathonTask(once(task.app_id), once(task.slave_id), once(task.version), once(task.host), once(task.state))
+        for task in tasks
+    }
+
+
+def _definitions(apps: Iterable[msgspec.Raw], rules: Rules) -> dict[str, App]:
+    """Return what each app asks for. One that cannot be read as Marathon's is left out: nothing is computed of it."""
+    found = {}
+    for raw in apps:
+        try:
+            app = parse_app(msgspec.json.decode(raw), rules)
+        except (InvalidDocument, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            continue
+        found[app.id] = app
+    return found

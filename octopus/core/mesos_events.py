@@ -8,56 +8,9 @@ from __future__ import annotations
 import msgspec
 
 from octopus.core.errors import BadUpstream
-from octopus.core.inventory import LIVE_STATES, Agent, Snapshot, Task
-from octopus.core.wire import (
-    ContainerType,
-    Entries,
-    IdValue,
-    Label,
-    PortRange,
-    Status,
-    address,
-    container_ids,
-    place,
-    ports,
-    read_json,
-)
-
-
-class _AgentInfo(msgspec.Struct):
-    id: IdValue
-    hostname: str = ""
-
-
-class _Agent(msgspec.Struct):
-    agent_info: _AgentInfo
-    pid: str = ""
-
-
-class _Ranges(msgspec.Struct):
-    range: list[PortRange] = []
-
-
-class _Resource(msgspec.Struct):
-    name: str = ""
-    ranges: _Ranges | None = None
-
-
-class _Labels(msgspec.Struct):
-    labels: list[Label] = []
-
-
-class _Task(msgspec.Struct):
-    task_id: IdValue
-    framework_id: IdValue
-    agent_id: IdValue
-    state: str
-    name: str = ""
-    executor_id: IdValue | None = None
-    statuses: list[Status] = []
-    labels: _Labels | None = None
-    resources: list[_Resource] = []
-    container: ContainerType | None = None
+from octopus.core.inventory import LIVE_STATES, Agent, Snapshot, Task, used_by_agent
+from octopus.core.mesos_v1_wire import AgentFacts, V1Agent, V1Task, agent_of, task_of
+from octopus.core.wire import Entries, IdValue, Status, container_ids, read_json
 
 
 class _FrameworkInfo(msgspec.Struct):
@@ -148,7 +101,7 @@ MesosEvent = TaskAdded | TaskUpdated | AgentAdded | AgentRemoved | FrameworkChan
 
 
 class _TaskAdded(msgspec.Struct):
-    task: _Task
+    task: V1Task
 
 
 class _UpdatedStatus(Status):
@@ -162,7 +115,7 @@ class _TaskUpdated(msgspec.Struct):
 
 
 class _AgentAdded(msgspec.Struct):
-    agent: _Agent
+    agent: V1Agent
 
 
 class _AgentRemoved(msgspec.Struct):
@@ -212,9 +165,9 @@ def _event(event: _Event) -> MesosEvent | None:
     if event.task_updated:
         return _task_updated(event.task_updated)
     if event.task_added:
-        return TaskAdded(_task(event.task_added.task))
+        return TaskAdded(task_of(event.task_added.task))
     if event.agent_added:
-        return AgentAdded(_agent(event.agent_added.agent))
+        return AgentAdded(agent_of(event.agent_added.agent, {}))
     if event.agent_removed:
         return AgentRemoved(event.agent_removed.agent_id.value)
     if changed := event.framework_added or event.framework_updated:
@@ -240,35 +193,13 @@ def _task_updated(update: _TaskUpdated) -> TaskUpdated:
 def _snapshot(state: _State) -> Snapshot:
     entries = Entries()
     frameworks = entries.read(state.get_frameworks.frameworks, _Framework)
-    tasks = entries.read([*state.get_tasks.tasks, *state.get_tasks.orphan_tasks], _Task)
+    found = entries.read([*state.get_tasks.tasks, *state.get_tasks.orphan_tasks], V1Task)
+    tasks = [task_of(item) for item in found if item.state in LIVE_STATES]
+    used = used_by_agent(tasks)
     return Snapshot(
-        agents=[_agent(item) for item in entries.read(state.get_agents.agents, _Agent)],
+        agents=[agent_of(item, used) for item in entries.read(state.get_agents.agents, V1Agent)],
         frameworks={item.framework_info.id.value: item.framework_info.name for item in frameworks},
-        tasks=[_task(item) for item in tasks if item.state in LIVE_STATES],
-        recovered=[item.id.value for item in entries.read(state.get_agents.recovered_agents, _AgentInfo)],
+        tasks=tasks,
+        recovered=[item.id.value for item in entries.read(state.get_agents.recovered_agents, AgentFacts)],
         skipped=entries.skipped,
-    )
-
-
-def _agent(item: _Agent) -> Agent:
-    prefix, ip, port = address(item.pid)
-    return Agent(id=item.agent_info.id.value, hostname=item.agent_info.hostname, ip=ip, port=port, prefix=prefix)
-
-
-def _task(item: _Task) -> Task:
-    container, parents, started = place(item.statuses)
-    ranges = [entry for resource in item.resources if resource.name == "ports" and resource.ranges for entry in resource.ranges.range]
-    return Task(
-        id=item.task_id.value,
-        framework=item.framework_id.value,
-        agent=item.agent_id.value,
-        state=item.state,
-        name=item.name,
-        executor=item.executor_id.value if item.executor_id else "",
-        started=started,
-        container=container,
-        parents=parents,
-        containerizer=item.container.type.lower() if item.container else "mesos",
-        ports=ports(ranges),
-        labels={label.key: label.value for label in item.labels.labels} if item.labels else {},
     )

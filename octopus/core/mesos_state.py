@@ -9,7 +9,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from octopus.core.inventory import LIVE_STATES, Agent, Snapshot, Task
+from octopus.core.inventory import LIVE_STATES, Agent, Snapshot, Task, used_by_agent
+from octopus.core.resource_wire import Domain, DrainState, Resource, V0Resources, by_role
+from octopus.core.resources import NOTHING, UNRESERVED, Amounts, Attribute, total
 from octopus.core.wire import ContainerType, Entries, Label, Status, address, place, port_ranges, ports, read_json
 
 
@@ -17,10 +19,21 @@ class _Agent(msgspec.Struct):
     id: str
     hostname: str = ""
     pid: str = ""
+    attributes: dict[str, Attribute] = {}
+    resources: V0Resources | None = None
+    used_resources: V0Resources | None = None
+    offered_resources: V0Resources | None = None
+    reserved_resources: dict[str, V0Resources] = {}
+    used_resources_full: list[Resource] | None = None
+    active: bool = True
+    deactivated: bool = False
+    drain_info: DrainState | None = None
+    domain: Domain | None = None
+    registered_time: float = 0.0
 
 
-class _Resources(msgspec.Struct, gc=False):
-    ports: str = ""
+class _AwaitedAgent(msgspec.Struct):
+    id: str
 
 
 class _Task(msgspec.Struct):
@@ -32,7 +45,7 @@ class _Task(msgspec.Struct):
     executor_id: str = ""
     statuses: list[Status] = []
     labels: list[Label] | None = None
-    resources: _Resources | None = None
+    resources: V0Resources | None = None
     container: ContainerType | None = None
 
 
@@ -40,6 +53,7 @@ class _Framework(msgspec.Struct):
     id: str
     name: str = ""
     tasks: list[msgspec.Raw] = []
+    used_resources: V0Resources | None = None
 
 
 class _State(msgspec.Struct):
@@ -51,6 +65,7 @@ class _State(msgspec.Struct):
     elected_time: float | None = None
     recovered_slaves: list[msgspec.Raw] | None = None
     orphan_tasks: list[msgspec.Raw] = []
+    domain: Domain | None = None
 
 
 class _Tasks(msgspec.Struct):
@@ -69,17 +84,22 @@ def decode_state(body: bytes, source: str = "Mesos /state") -> Snapshot:
     entries = Entries()
     frameworks = entries.read(state.frameworks, _Framework)
     raws = (raw for framework in [*(item.tasks for item in frameworks), state.orphan_tasks] for raw in framework)
-    recovered = None if state.recovered_slaves is None else [item.id for item in entries.read(state.recovered_slaves, _Agent)]
+    recovered = None if state.recovered_slaves is None else [item.id for item in entries.read(state.recovered_slaves, _AwaitedAgent)]
+    tasks = _tasks(entries.read(raws, _Task), state.version)
+    agents, used = entries.read(state.slaves, _Agent), used_by_agent(tasks)
+    told = any(item.used_resources is not None for item in agents)
     return Snapshot(
-        agents=[_agent(item) for item in entries.read(state.slaves, _Agent)],
+        agents=[_agent(item, used.get(item.id, NOTHING)) for item in agents],
         frameworks={item.id: item.name for item in frameworks},
-        tasks=_tasks(entries.read(raws, _Task), state.version),
+        tasks=tasks,
         recovered=recovered,
         elected=state.elected_time or 0.0,
         version=state.version,
         leader=state.leader,
         pid=state.pid,
         skipped=entries.skipped,
+        unattributed=NOTHING if told else _of_no_task(frameworks, tasks),
+        region=state.domain.region if state.domain else "",
     )
 
 
@@ -88,17 +108,57 @@ def decode_tasks(body: bytes, source: str = "Mesos /tasks") -> list[Task]:
     return _tasks(Entries().read(read_json(body, _Tasks, source).tasks, _Task), version="")
 
 
-def _agent(item: _Agent) -> Agent:
+def _agent(item: _Agent, by_tasks: Amounts) -> Agent:
     prefix, ip, port = address(item.pid)
-    return Agent(id=item.id, hostname=item.hostname, ip=ip, port=port, prefix=prefix)
+    reserved = {role: each.amounts() for role, each in item.reserved_resources.items()}
+    return Agent(
+        id=item.id,
+        hostname=item.hostname,
+        ip=ip,
+        port=port,
+        prefix=prefix,
+        attributes=item.attributes,
+        total=_amounts(item.resources),
+        reserved=reserved,
+        reserved_used=_reserved_used(item) if reserved else {},
+        others=_amounts(item.used_resources) - by_tasks,
+        offered=_amounts(item.offered_resources),
+        active=item.active,
+        deactivated=item.deactivated,
+        drain=item.drain_info.state if item.drain_info else "",
+        region=item.domain.region if item.domain else "",
+        zone=item.domain.zone if item.domain else "",
+        registered=item.registered_time,
+    )
+
+
+def _reserved_used(item: _Agent) -> dict[str, Amounts] | None:
+    """Return what is used of each role's reservation; None where used resources are told without their roles."""
+    if item.used_resources_full is None:
+        return None
+    return {role: each for role, each in by_role(item.used_resources_full).items() if role != UNRESERVED}
+
+
+def _amounts(resources: V0Resources | None) -> Amounts:
+    return resources.amounts() if resources else NOTHING
+
+
+def _of_no_task(frameworks: Iterable[_Framework], tasks: Iterable[Task]) -> Amounts:
+    """Return what frameworks use beyond their tasks: executors of their own, on agents the master does not name (before 0.23)."""
+    by_tasks = {item.id: NOTHING for item in frameworks}
+    for task in tasks:
+        by_tasks[task.framework] = by_tasks.get(task.framework, NOTHING) + task.amounts
+    return total(_amounts(item.used_resources) - by_tasks[item.id] for item in frameworks)
 
 
 def _tasks(items: Iterable[_Task], version: str) -> list[Task]:
     unsaid = "mesos" if names_containers(version) else "docker"
-    return [_task(item, unsaid) for item in items if item.state in LIVE_STATES]
+    alike: dict[Amounts, Amounts] = {}
+    return [_task(item, unsaid, alike) for item in items if item.state in LIVE_STATES]
 
 
-def _task(item: _Task, unsaid: str) -> Task:
+def _task(item: _Task, unsaid: str, alike: dict[Amounts, Amounts]) -> Task:
+    amounts = item.resources.amounts(ports=False) if item.resources else NOTHING
     container, parents, started = place(item.statuses)
     return Task(
         id=item.id,
@@ -113,4 +173,5 @@ def _task(item: _Task, unsaid: str) -> Task:
         containerizer=item.container.type.lower() if item.container else unsaid,
         ports=ports(port_ranges(item.resources.ports)) if item.resources else (),
         labels={label.key: label.value for label in item.labels or ()},
+        amounts=alike.setdefault(amounts, amounts),
     )

@@ -264,3 +264,12 @@ def test_a_bulk_of_many_is_sorted_once() -> None:
         index.remove("f", f"t-{number}")
     index.end_bulk()
     assert [task.id for task in index.with_prefix("t-")] == sorted(f"t-{number}" for number in range(BULK + 5, BULK * 2))
+
+
+def test_what_marathon_said_is_kept() -> None:
+    """The whole of it, for whoever computes with apps; nothing where none is configured."""
+    with_marathon, without = Cluster(marathon=True), Cluster()
+    said = MarathonSnapshot(labels={"/a": {}}, framework="f")
+    with_marathon.replace_marathon(said)
+    assert with_marathon.marathon is said
+    assert without.marathon == MarathonSnapshot()

@@ -22,7 +22,7 @@ def test_tasks_tell_their_app_and_agent() -> None:
     """``appId`` and ``slaveId`` of each task are kept; the id's own prefix plays no part."""
     snapshot = decode_marathon(b'{"apps":[]}', _recorded("tasks-1.9.json"), info=b'{"frameworkId":"fw-1"}')
     assert snapshot.tasks["tools_docker_registry.002b4d28-46b9-11e5-b731-525400cce7ed"] == MarathonTask(
-        "/tools/docker/registry", "1cc9e7d0-63d6-4e99-9c58-c0b950401ae2-S24"
+        "/tools/docker/registry", "1cc9e7d0-63d6-4e99-9c58-c0b950401ae2-S24", "2015-08-19T21:26:47.616Z", "srv2.example.com", "TASK_RUNNING"
     )
     assert len(snapshot.tasks) == 2
     assert snapshot.framework == "fw-1"
@@ -66,3 +66,14 @@ def test_what_is_no_answer_is_refused(bad: bytes) -> None:
         decode_marathon(bad, b'{"tasks":[]}')
     with pytest.raises(BadUpstream):
         decode_marathon(b'{"apps":[]}', bad)
+
+
+def test_what_apps_ask_for_is_read_by_the_rules_of_that_marathon() -> None:
+    """Version, role and features from /v2/info; an app that cannot be read is left out, the others are there."""
+    info = b'{"version":"1.4.3","marathon_config":{"mesos_role":"web","features":["gpu_resources"],"maintenance_mode":null}}'
+    apps = b'{"apps":[{"id":"/a","cpus":0.5,"constraints":[["hostname","UNIQUE"]]},{"id":"/b","cpus":"x"}]}'
+    snapshot = decode_marathon(apps, b'{"tasks":[]}', info=info)
+    assert (snapshot.rules.version, snapshot.rules.role, snapshot.rules.features) == ((1, 4, 3), "web", {"gpu_resources"})
+    assert list(snapshot.apps) == ["/a"]
+    assert snapshot.apps["/a"].unique_host
+    assert list(snapshot.labels) == ["/a", "/b"]
