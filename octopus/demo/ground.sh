@@ -69,6 +69,9 @@ list_packages() {
     want dropbear-bin has dbclient
     want sshpass has sshpass
     want rsync has rsync
+    want lftp has lftp
+    want sshfs has sshfs
+    want curl has curl
     want procps has ps
     want zookeeper test -e /usr/share/java/zookeeper.jar
     want default-jre-headless has java

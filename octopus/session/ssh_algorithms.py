@@ -5,7 +5,8 @@ from __future__ import annotations
 KEY_EXCHANGES = ("curve25519-sha256", "curve25519-sha256@libssh.org", "mlkem768x25519-sha256", "diffie-hellman-group16-sha512")
 """The client's order decides. curve25519 stands first since dropbear sends its guess ahead, which is right only if both sides'
 first are the same (RFC 4253 7); asyncssh takes a guess for right when it is what is agreed on in the end."""
-MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
+MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
+"""The last two for libssh2 before 1.11, which knows no better: curl's sftp of Debian 12 and Ubuntu 22.04."""
 COMPRESSIONS = ("none",)
 HOST_KEYS = ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
 HOST_KEY_KINDS = ("ssh-ed25519", "ssh-rsa")
