@@ -167,7 +167,7 @@ def _event(event: _Event) -> MesosEvent | None:
     if event.task_added:
         return TaskAdded(task_of(event.task_added.task))
     if event.agent_added:
-        return AgentAdded(agent_of(event.agent_added.agent, {}))
+        return AgentAdded(agent_of(event.agent_added.agent))
     if event.agent_removed:
         return AgentRemoved(event.agent_removed.agent_id.value)
     if changed := event.framework_added or event.framework_updated:

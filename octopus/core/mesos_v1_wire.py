@@ -58,8 +58,8 @@ class V1Task(msgspec.Struct):
     container: ContainerType | None = None
 
 
-def agent_of(item: V1Agent, used: Mapping[str, Amounts]) -> Agent:
-    """Return an agent; ``used`` is what its tasks use, by the agent's id."""
+def agent_of(item: V1Agent, used: Mapping[str, Amounts] | None = None) -> Agent:
+    """Return an agent. ``used`` is what tasks use, by the agent's id; without it nothing is known of what others use."""
     prefix, ip, port = address(item.pid)
     found = item.agent_info
     reserved, allocated = by_role(item.total_resources), by_role(item.allocated_resources)
@@ -73,7 +73,7 @@ def agent_of(item: V1Agent, used: Mapping[str, Amounts]) -> Agent:
         total=in_all(item.total_resources),
         reserved={role: each for role, each in reserved.items() if role != UNRESERVED},
         reserved_used={role: each for role, each in allocated.items() if role != UNRESERVED},
-        others=in_all(item.allocated_resources) - used.get(found.id.value, NOTHING),
+        others=NOTHING if used is None else in_all(item.allocated_resources) - used.get(found.id.value, NOTHING),
         offered=in_all(item.offered_resources),
         active=item.active,
         deactivated=item.deactivated,
