@@ -87,7 +87,7 @@ class ArchiveWriter:
             except NoSpace as error:
                 self._failure = error
                 raise
-            self._passed = self._passed or PassedBytes(offset)
+            self._passed = self._passed or PassedBytes(offset if self._attributes.size else 0)
             self._passed.add(offset, data)
             self._resize(max(self._attributes.size, offset + len(data)))
 

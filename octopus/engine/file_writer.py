@@ -119,7 +119,7 @@ class ShellWriter:
             raise FileFailure(notice="the file is closed")
 
     def _count(self, offset: int, data: bytes) -> None:
-        self._passed = self._passed or PassedBytes(offset)
+        self._passed = self._passed or PassedBytes(0 if self._opened.name else offset)
         self._passed.add(offset, data)
 
     def _so_far(self, *, complete: bool) -> Passed:

@@ -72,8 +72,8 @@ class FileAccess:
 
     @property
     def in_use(self) -> bool:
-        """Whether files or directories are open."""
-        return bool(self._open)
+        """Whether a file is open: to leave now is to leave off in the middle."""
+        return any(isinstance(opened, OpenFile) for opened in self._open)
 
     def absolute(self, path: bytes) -> bytes:
         """Return the path from the root, by its names alone: this tells nothing of what is there."""

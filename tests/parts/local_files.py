@@ -131,7 +131,7 @@ class LocalWriter:
         with told():
             offset = os.fstat(self._fd).st_size if self._append else offset
             os.pwrite(self._fd, data, offset)
-        self._passed = self._passed or PassedBytes(offset)
+        self._passed = self._passed or PassedBytes(0 if self._place else offset)
         self._passed.add(offset, data)
 
     async def stat(self) -> FileAttributes:
@@ -208,7 +208,8 @@ class LocalFiles:
     async def entries(self, place: Place) -> AsyncIterator[tuple[FileEntry, ...]]:
         """See ``ContainerFiles.entries``."""
         with told(), os.scandir(place.path) as found:
-            yield tuple(FileEntry(name=one.name, attributes=attributes(one.stat(follow_symlinks=False))) for one in found)
+            shown = [one for one in found if not one.name.startswith(b".octopus-")]
+            yield tuple(FileEntry(name=one.name, attributes=attributes(one.stat(follow_symlinks=False))) for one in shown)
 
     async def read_link(self, place: Place) -> bytes:
         """See ``ContainerFiles.read_link``."""
