@@ -83,7 +83,7 @@ class EngineApi:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, str | bytes] | None = None,
         body: object = None,
         limit: int = 0,
         step: str = "",
@@ -173,7 +173,7 @@ class _Call:
 
     method: str
     url: str
-    params: Mapping[str, str] | None
+    params: Mapping[str, str | bytes] | None
     body: object
     limit: int
     timeout: float

@@ -10,11 +10,11 @@ import os
 import posixpath
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from octopus.core.errors import OctopusError
-from octopus.core.files import FileAttributes, FileExists, FileFailure, FileUnsupported, IsADirectory, NoSuchFile
+from octopus.core.files import FileAttributes, FileExists, FileFailure, FileUnsupported, IsADirectory
 from octopus.engine.archive import Archive
 from octopus.engine.file_answers import TEMPORARY
 from octopus.engine.file_shell import new_mark
@@ -61,70 +61,66 @@ class ArchiveChanges:
         self._why = why
         self._now = now
 
-    async def look(self, path: bytes) -> TarEntry | None:
-        """Return the header of what is there, None for nothing."""
-        try:
-            return await self._archive.first(path)
-        except NoSuchFile:
-            return None
-
     async def check_free(self, path: bytes) -> None:
         """Raise FileExists when something is there."""
-        if await self.look(path) is not None:
+        if await self._archive.stat(path) is not None:
             raise FileExists
 
-    async def put(self, directory: bytes, entry: TarEntry) -> None:
-        """Unpack one entry without content. Raise FileFailure."""
-        await self._unpack(directory, entry, iter(()))
+    async def put(self, directory: bytes, *entries: TarEntry, content: Iterable[bytes] = ()) -> None:
+        """Unpack entries, of which only the first may have content. Raise FileFailure."""
+        heads = [entry.encode() for entry in entries]
+        pad = padding(entries[0].size)
 
-    async def remove(self, path: bytes) -> None:
-        """Remove a file or a link, never a directory. Raise FileFailure."""
-        directory, name = posixpath.split(path)
+        def parts() -> Iterator[bytes]:
+            yield heads[0]
+            yield from content
+            yield b"".join([pad, *heads[1:], END])
+
+        size = sum(map(len, heads)) + entries[0].size + len(pad) + len(END)
+        await self._archive.put(directory, parts(), size)
+
+    async def move(self, directory: bytes, *entries: TarEntry, gone: bytes, content: Iterable[bytes] = ()) -> None:
+        """Unpack entries and then remove ``gone``, all by one call: what is below it must be a file or a link. Raise FileFailure."""
+        removal = TarEntry(name=posixpath.relpath(gone, directory), kind=REMOVAL)
         try:
-            await self.put(directory, TarEntry(name=name, kind=REMOVAL))
+            await self.put(directory, *entries, removal, content=content)
         except FileFailure as error:
             if isinstance(error, IsADirectory) or _REFUSED not in str(error).lower():
                 raise
-        if await self.look(path) is not None:
-            raise FileUnsupported(f"{path!r} is still there", notice=self._why)
+        if await self._archive.stat(gone) is not None:
+            raise FileUnsupported(f"{gone!r} is still there", notice=self._why)
+
+    async def remove(self, path: bytes) -> None:
+        """Remove a file or a link, never a directory. Raise FileFailure."""
+        await self.move(posixpath.dirname(path), gone=path)
+
+    async def rename(self, old: bytes, new: bytes, found: FileAttributes) -> None:
+        """Give a file or link another name; ``found`` are its attributes. Raise FileFailure."""
+        await self.move(b"/", header(new, found, tarfile.LNKTYPE, old), gone=old)
 
     async def send(self, path: bytes, fd: int, wanted: FileAttributes, *, exclusive: bool) -> None:
         """Put the ``wanted.size`` bytes of the descriptor in a file's place. Raise FileFailure: then nothing is left of it."""
         directory, name = posixpath.split(path)
         temporary = TEMPORARY + new_mark()
+        gone = posixpath.join(directory, temporary)
         wanted = wanted if wanted.mtime else _at(wanted, int(self._now()))
+        if exclusive:
+            await self.check_free(path)
+        link = header(name, wanted, tarfile.LNKTYPE, temporary)
         try:
-            await self._unpack(directory, header(temporary, wanted), _content(fd, wanted.size))
-            if exclusive:
-                await self.check_free(path)
-            await self.put(directory, header(name, wanted, tarfile.LNKTYPE, temporary))
+            await self.move(directory, header(temporary, wanted), link, gone=gone, content=_content(fd, wanted.size))
         except BaseException:
             with suppress(OctopusError):
-                await self.remove(posixpath.join(directory, temporary))
+                await self.remove(gone)
             raise
-        await self.remove(posixpath.join(directory, temporary))
 
     async def alter(self, path: bytes, wanted: FileAttributes) -> None:
         """Set a file's attributes: the engine sets them on a hard link that is made, which is the same file. Raise FileFailure."""
-        temporary = posixpath.join(posixpath.dirname(path), TEMPORARY + new_mark())
-        try:
-            await self.put(b"/", header(temporary, wanted, tarfile.LNKTYPE, path))
-        finally:
-            with suppress(NoSuchFile):
-                await self.remove(temporary)
+        gone = posixpath.join(posixpath.dirname(path), TEMPORARY + new_mark())
+        await self.move(b"/", header(gone, wanted, tarfile.LNKTYPE, path), gone=gone)
         found = await self._archive.first(path)
         if (found.mode, found.uid, found.gid) != (wanted.mode & 0o7777, wanted.uid, wanted.gid):
             raise FileUnsupported(notice=self._why)
-
-    async def _unpack(self, directory: bytes, entry: TarEntry, content: Iterator[bytes]) -> None:
-        head, tail = entry.encode(), padding(entry.size) + END
-
-        def parts() -> Iterator[bytes]:
-            yield head
-            yield from content
-            yield tail
-
-        await self._archive.put(directory, parts(), len(head) + entry.size + len(tail))
 
 
 def _content(fd: int, size: int) -> Iterator[bytes]:

@@ -27,11 +27,11 @@ from octopus.core.ports import FileReader, FileWriter
 from octopus.engine.archive import Archive
 from octopus.engine.archive_changes import ArchiveChanges, attributes, header
 from octopus.engine.archive_reader import ArchiveReader
+from octopus.engine.archive_stat import ArchiveStat
 from octopus.engine.archive_writer import ArchiveWriter, Spool, changed
 from octopus.engine.file_answers import TEMPORARY
 from octopus.engine.file_rights import ENTER, READ, WRITE, Rights
 from octopus.engine.file_shell import FileLimits
-from octopus.engine.tar_stream import TarEntry
 
 MAX_LINKS = 40
 UMASK = 0o022
@@ -64,6 +64,7 @@ class ArchiveFiles:
         self._why = why
         self._now = now
         self._changes = ArchiveChanges(archive, why, now)
+        self._stat = ArchiveStat(archive)
         self._writers: dict[bytes, ArchiveWriter] = {}
         self._readers: set[ArchiveReader] = set()
 
@@ -71,27 +72,27 @@ class ArchiveFiles:
         """See ``ContainerFiles.resolve``: each name in turn, as the kernel walks."""
         left = [name for name in posixpath.join(self.home, path).split(b"/") if name not in (b"", b".")]
         follow = follow or path.endswith((b"/", b"/.", b"/.."))
-        at, links = b"/", 0
-        found: FileAttributes | None = await self._attributes(b"/")
+        at, links, entry = b"/", 0, await self._stat.ownerless(b"/")
         while left:
-            name = left.pop(0)
-            if found is None:
+            if entry is None:
                 raise NoSuchFile
-            if not found.directory:
+            if entry.kind != tarfile.DIRTYPE:
                 raise NotADirectory
-            self._rights.check(found, ENTER)
+            if self._rights.uid:
+                self._rights.check(await self._attributes(at), ENTER)
+            name = left.pop(0)
             there = posixpath.dirname(at) if name == b".." else posixpath.join(at, name)
-            entry = await self._look(there)
+            entry = await self._stat.ownerless(self._seen(there))
             if entry is not None and entry.kind == tarfile.SYMTYPE and (left or follow):
                 links += 1
                 if links > MAX_LINKS:
                     raise TooManyLinks
-                target = [part for part in entry.link.split(b"/") if part not in (b"", b".")]
-                left = target + left
-                if entry.link.startswith(b"/"):
-                    at, found = b"/", await self._attributes(b"/")
-                continue
-            at, found = there, None if entry is None else attributes(entry)
+                left = [part for part in entry.link.split(b"/") if part not in (b"", b".")] + left
+                at = b"/" if entry.link.startswith(b"/") else at
+                entry = await self._stat.ownerless(at)
+            else:
+                at = there
+        found = await self._stat.find(at) if entry else None
         if found is None and at in self._writers:
             found = await self._writers[at].stat()
         return Place(asked=path, path=at, attributes=found)
@@ -113,7 +114,10 @@ class ArchiveFiles:
                 if depth < 1:
                     self._check_listed(attributes(one))
                 elif depth == 1 and not parts[-1].startswith(TEMPORARY):
-                    batch.append(FileEntry(name=parts[-1], attributes=attributes(one)))
+                    whole = (
+                        await self._attributes(posixpath.join(place.path, parts[-1])) if one.kind == tarfile.LNKTYPE else attributes(one)
+                    )
+                    batch.append(FileEntry(name=parts[-1], attributes=whole))
                 if len(batch) >= self._limits.entries:
                     yield tuple(batch)
                     batch.clear()
@@ -125,6 +129,8 @@ class ArchiveFiles:
         entry = await self._archive.first(self._seen(place.path))
         if entry.kind != tarfile.SYMTYPE:
             raise FileFailure(notice="invalid argument")
+        if not entry.link:
+            raise FileUnsupported(notice="this link is not readable without a shell in the image")
         return entry.link
 
     async def open_read(self, place: Place) -> FileReader:
@@ -133,18 +139,18 @@ class ArchiveFiles:
         self._rights.check(found, READ)
         reader = ArchiveReader(self._archive, place, found)
         self._readers.add(reader)
+        await reader.read(0, 0)
         return reader
 
     async def open_write(self, place: Place, mode: WriteMode) -> FileWriter:
         """See ``ContainerFiles.open_write``."""
-        entry = await self._look(self._seen(place.path))
-        former = None
-        if entry is None:
+        former = await self._stat.find(self._seen(place.path))
+        if former is None:
             if not mode.create:
                 raise NoSuchFile
             await self._check_entry(place.path, None)
         else:
-            former = self._plain(attributes(entry))
+            self._plain(former)
             if mode.exclusive:
                 raise FileExists
             self._rights.check(former, WRITE)
@@ -169,8 +175,7 @@ class ArchiveFiles:
         """See ``ContainerFiles.change``: a directory is sent again, a file is linked with its new attributes."""
         if place.path in self._writers:
             return await self._writers[place.path].change(changes)
-        entry = await self._archive.first(self._seen(place.path))
-        found = attributes(entry)
+        found = attributes(await self._archive.first(self._seen(place.path)))
         if changes.size is not None:
             await self._resize(place, changes.size)
         if changes.uid is not None and changes.gid is not None:
@@ -206,18 +211,17 @@ class ArchiveFiles:
 
     async def rename(self, old: Place, new: Place, *, replace: bool) -> None:
         """See ``ContainerFiles.rename``: files and links only."""
-        found = await self._attributes(old.path)
+        found = attributes(await self._archive.first(self._seen(old.path)))
         if found.directory:
             raise FileUnsupported(notice=self._why)
         await self._check_entry(old.path, found)
-        taken = await self._look(self._seen(new.path))
+        taken = await self._stat.find(self._seen(new.path))
         if taken is not None and not replace:
             raise FileExists
-        if taken is not None and taken.kind == tarfile.DIRTYPE:
+        if taken is not None and taken.directory:
             raise IsADirectory
-        await self._check_entry(new.path, attributes(taken) if taken else None)
-        await self._changes.put(b"/", header(new.path, found, tarfile.LNKTYPE, old.path))
-        await self._changes.remove(old.path)
+        await self._check_entry(new.path, taken)
+        await self._changes.rename(old.path, new.path, found)
 
     async def symlink(self, text: bytes, place: Place) -> None:
         """See ``ContainerFiles.symlink``."""
@@ -227,7 +231,7 @@ class ArchiveFiles:
 
     async def link(self, old: Place, new: Place) -> None:
         """See ``ContainerFiles.link``."""
-        found = await self._attributes(old.path)
+        found = attributes(await self._archive.first(self._seen(old.path)))
         if found.directory:
             raise FileDenied
         self._rights.check_owner(found)
@@ -253,11 +257,8 @@ class ArchiveFiles:
                 raise FileUnsupported(notice=f"{shown} cannot be reached in an image without a shell")
         return path
 
-    async def _look(self, path: bytes) -> TarEntry | None:
-        return await self._changes.look(self._seen(path))
-
     async def _attributes(self, path: bytes) -> FileAttributes:
-        return attributes(await self._archive.first(self._seen(path)))
+        return await self._stat.get(self._seen(path))
 
     async def _check_entry(self, path: bytes, found: FileAttributes | None) -> None:
         self._rights.check_entry(await self._attributes(posixpath.dirname(path)), found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -17,6 +18,8 @@ NEWEST = (1, 45)
 """The newest version whose answers we know; the API only grows, so an engine that wants a newer one gets its oldest."""
 
 _SYMLINK = 1 << 27
+_DIRECTORY = 1 << 31
+_SETUID, _SETGID, _STICKY = 1 << 23, 1 << 22, 1 << 20
 _NOT_REGULAR = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
 _EXECUTABLE = 0o111
 
@@ -132,7 +135,27 @@ class PathStat(msgspec.Struct, frozen=True, rename="camel"):
 
     mode: int
     size: int = 0
+    mtime: str = ""
     link_target: str = ""
+
+    @property
+    def permissions(self) -> int:
+        """The lower twelve bits as ``chmod`` takes them."""
+        special = (_SETUID, 0o4000), (_SETGID, 0o2000), (_STICKY, 0o1000)
+        return self.mode & 0o777 | sum(bit for go, bit in special if self.mode & go)
+
+    @property
+    def seconds(self) -> int:
+        """The time of the last change in whole seconds since 1970, 0 where it cannot be read."""
+        try:
+            return int(datetime.fromisoformat(self.mtime).timestamp())
+        except ValueError:
+            return 0
+
+    @property
+    def directory(self) -> bool:
+        """Whether it is a directory."""
+        return bool(self.mode & _DIRECTORY)
 
     @property
     def symlink(self) -> bool:
