@@ -9,6 +9,7 @@ from pathlib import Path
 from octopus import log
 from octopus.control.plane import Plane
 from octopus.engine.backend import DockerBackend, EngineBackend
+from octopus.engine.forward import DockerForwards
 from octopus.engine.limits import EngineLimits
 from octopus.engine.mesos_exec import MesosBackend
 from octopus.session.ssh_server import Gateway
@@ -27,10 +28,12 @@ async def gateway(settings: WorkerSettings, plane: Plane) -> AsyncIterator[Gatew
         exit=settings.engine_exit,
         threads=settings.engine_calls,
     )
-    async with EngineBackend(DockerBackend(limits), MesosBackend(limits)) as backend:
+    docker = DockerBackend(limits)
+    async with EngineBackend(docker, MesosBackend(limits)) as backend:
         yield Gateway(
             plane=plane,
             backend=backend,
+            forwards=DockerForwards(docker, connect_timeout=limits.connect),
             host_keys=Path(settings.host_keys),
             recordings=Path(settings.recordings),
             banner_file=settings.banner_file,

@@ -43,7 +43,7 @@ class DockerForwards:
         container = await find(engine.api, target, self._sandbox)
         route = way(asked, port, connectivity(container, target.agent_ip), target, localhost=allow.forward_localhost)
         if isinstance(route, AtAgent):
-            stream = await self._at_agent(container.id, target.agent_ip or target.agent, route.port)
+            stream = await connect_agent(container.id, target.agent_ip or target.agent, route.port, self._connect_timeout)
             try:
                 yield stream
             finally:
@@ -51,12 +51,6 @@ class DockerForwards:
         else:
             async with _in_container(self._backend, target, relay_spec(allow.spec, port, number), port) as relayed:
                 yield relayed
-
-    async def _at_agent(self, container: str, host: str, port: int) -> AgentStream:
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        with _answering(where, port):
-            async with asyncio.timeout(self._connect_timeout):
-                return AgentStream(container, where, port, await connect_tcp(host, port))
 
 
 class AgentStream:
@@ -105,6 +99,14 @@ class RelayedStream:
             if not output.stderr:
                 return output.data
         return b""
+
+
+async def connect_agent(container: str, host: str, port: int, timeout: float) -> AgentStream:  # noqa: ASYNC109  one of the limits
+    """Connect to a port of an agent within ``timeout`` seconds. Raise ContainerUnavailable."""
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    with _answering(where, port):
+        async with asyncio.timeout(timeout):
+            return AgentStream(container, where, port, await connect_tcp(host, port))
 
 
 def relay_spec(spec: ExecSpec, port: int, number: int) -> ExecSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import asyncssh
 import structlog
@@ -11,18 +11,23 @@ from octopus.control.plane import Plane
 from octopus.core.errors import AuthenticationFailed, OctopusError
 from octopus.core.types import Connection, Identity
 from octopus.session.authentication import Login, login_of, prompts
+from octopus.session.forward_channel import ForwardClient
 from octopus.session.ssh_channel import ClientChannel
-from octopus.session.ssh_connection import GatewayConnection
+from octopus.session.ssh_connection import ForwardChannel, GatewayConnection
 from octopus.session.ssh_keys import Authorities, OfferedKey
 
 ServeChannel = Callable[["Front", ClientChannel], None]
+ForwardPort = Callable[[str, int, ForwardClient], Awaitable[ForwardClient]]
+"""Connects a client to a port by host and number. Raises ChannelOpenError."""
+OpenedForward = tuple[ForwardChannel, Awaitable[ForwardClient]]
 KbdIntChallenge = tuple[str, str, str, tuple[tuple[str, bool], ...]]
 
 _log = structlog.get_logger(__name__)
 
 
 class Front(asyncssh.SSHServer):
-    """One connection's server object. ``serve`` is given each channel that asks for something, once the person is known."""
+    """One connection's server object. ``serve`` is given each channel that asks for something, once the person is known; ``forward``
+    each destination of -L and -W."""
 
     def __init__(
         self,
@@ -30,6 +35,7 @@ class Front(asyncssh.SSHServer):
         connection: Connection,
         authorities: Authorities,
         serve: ServeChannel,
+        forward: ForwardPort,
         *,
         banner: str = "",
         max_channels: int = 64,
@@ -37,6 +43,7 @@ class Front(asyncssh.SSHServer):
         self.login = Login(plane, connection, self._tell)
         self._authorities = authorities
         self._serve = serve
+        self._forward = forward
         self._banner = banner
         self._max_channels = max_channels
         self._channels: list[ClientChannel] = []
@@ -103,9 +110,11 @@ class Front(asyncssh.SSHServer):
         self._channels.append(channel)
         return channel
 
-    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
-        """Refuse -L and -W (direct-tcpip)."""
-        raise _not_offered("port forwarding")
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> OpenedForward:
+        """Connect -L and -W (direct-tcpip), or say why not. -D comes as these too."""
+        if self._ssh is None:
+            raise _not_offered("port forwarding")
+        return self._ssh.create_forward_channel(), self._forward(dest_host, dest_port, ForwardClient(self._ssh))
 
     def unix_connection_requested(self, dest_path: str) -> bool:
         """Refuse -L to a socket's path."""

@@ -91,15 +91,6 @@ async def test_forwarding_back_is_refused(scene: Scene) -> None:
     assert b"remote port forwarding failed" in ended.stderr
 
 
-async def test_forwarding_to_anywhere_is_refused(scene: Scene, record: Chapter) -> None:
-    """-W, what -L and -D ask for too, to an address that is none of the task's is refused in one clear line."""
-    line = scene.gateway.ssh.command("web_front", key=scene.people.alice.key, options=["-W", "127.0.0.1:22"])
-    ended = await scene.gateway.ssh.run_program([word.replace("LogLevel=ERROR", "LogLevel=INFO") for word in line], stdin=None)
-    assert (ended.status, ended.stdout) == (255, b"")
-    assert b"octopus: " in ended.stderr
-    assert [name for name in record.names if name.startswith("session")] == []
-
-
 async def test_agent_and_x11_are_refused(scene: Scene) -> None:
     """Agent and X11 forwarding are not offered; nothing of theirs is in the container."""
     ended = await asked(scene, "-A", command="env | grep -c -e SSH_AUTH_SOCK -e DISPLAY")

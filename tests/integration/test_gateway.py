@@ -319,13 +319,6 @@ async def talk(part: GatewayPart, *arguments: str, env: dict[str, str] | None = 
     return await part.ssh.run_program([word.replace("LogLevel=ERROR", "LogLevel=INFO") for word in command], env=env)
 
 
-async def test_forward_to_an_address_is_refused_in_words(part: GatewayPart) -> None:
-    """-W (and -L, which asks the same) is refused in one clear line."""
-    ended = await talk(part, "-W", "127.0.0.1:22")
-    assert ended.status == 255
-    assert b"administratively prohibited: octopus: port forwarding is not offered" in ended.stderr
-
-
 async def test_subsystem_is_refused_in_words(part: GatewayPart) -> None:
     """What is not offered is refused in one clear line, with a status."""
     ended = await part.ssh.run("t", "netconf", key=part.key, options=["-s"])

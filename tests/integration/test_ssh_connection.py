@@ -20,6 +20,7 @@ from octopus.session.ssh_server import Gateway
 from tests.fake_plane import FakePlane
 from tests.parts.gateway import GatewayPart, gateway_part
 from tests.parts.local_backend import LocalBackend
+from tests.parts.local_forwards import LocalForwards
 
 SIZE = 120 << 20
 
@@ -162,7 +163,9 @@ async def test_rsa_host_key_serves_many_at_once_with_either_hash(tmp_path: Path)
     """Connections that agree on different RSA signatures at the same time do not disturb each other."""
     hostkeys.create(tmp_path / "all")
     async with gateway_part(tmp_path) as part:
-        other = Gateway(plane=part.plane, backend=part.backend, host_keys=tmp_path / "all", recordings=part.recordings)
+        other = Gateway(
+            plane=part.plane, backend=part.backend, forwards=part.forwards, host_keys=tmp_path / "all", recordings=part.recordings
+        )
         part.gateway._options = other._options
         other.close()
         kinds = itertools.cycle(["rsa-sha2-256", "rsa-sha2-512"])
@@ -185,6 +188,7 @@ def test_faults_stop_the_start(tmp_path: Path, fault: str) -> None:
         Gateway(
             plane=FakePlane({}, passwords={}),
             backend=LocalBackend(),
+            forwards=LocalForwards(),
             host_keys=keys,
             recordings=tmp_path,
             banner_file=str(tmp_path / "none") if fault == "banner" else "",

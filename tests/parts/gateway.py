@@ -14,6 +14,7 @@ from octopus.session.ssh_server import Gateway
 from tests.fake_plane import FakePlane
 from tests.parts.directory import ssh_key
 from tests.parts.local_backend import LocalBackend
+from tests.parts.local_forwards import LocalForwards
 from tests.parts.ssh_client import SshClient
 
 APP = "/logging/logstash"
@@ -29,11 +30,19 @@ class GatewayPart:
     """A gateway that listens; ``key`` is alice's, ``stranger`` nobody's; relative paths of files start at ``home``."""
 
     def __init__(
-        self, gateway: Gateway, plane: FakePlane, backend: LocalBackend, port: int, directory: Path, serving: set[asyncio.Task[None]]
+        self,
+        gateway: Gateway,
+        plane: FakePlane,
+        backend: LocalBackend,
+        forwards: LocalForwards,
+        port: int,
+        directory: Path,
+        serving: set[asyncio.Task[None]],
     ) -> None:
         self.gateway = gateway
         self.plane = plane
         self.backend = backend
+        self.forwards = forwards
         self.port = port
         self.directory = directory
         self.key = directory / "alice"
@@ -61,13 +70,21 @@ async def gateway_part(directory: Path, **options: Any) -> AsyncIterator[Gateway
     plane = FakePlane(tasks, passwords=PASSWORDS, keys={fingerprint: "alice"})
     (directory / "home").mkdir()
     backend = LocalBackend(bytes(directory / "home"))
-    gateway = Gateway(plane=plane, backend=backend, host_keys=directory / "hostkeys", recordings=directory / "recordings", **options)
+    forwards = LocalForwards()
+    gateway = Gateway(
+        plane=plane,
+        backend=backend,
+        forwards=forwards,
+        host_keys=directory / "hostkeys",
+        recordings=directory / "recordings",
+        **options,
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     serving: set[asyncio.Task[None]] = set()
     accepting = asyncio.create_task(_accept(listener, gateway, serving))
     try:
-        yield GatewayPart(gateway, plane, backend, listener.getsockname()[1], directory, serving)
+        yield GatewayPart(gateway, plane, backend, forwards, listener.getsockname()[1], directory, serving)
     finally:
         for task in [accepting, *serving]:
             task.cancel()

@@ -112,6 +112,29 @@ class SshClient:
         async with Terminal.of(argv, size or TermSize(cols=80, rows=24), {**self.environment(), **(env or {})}) as terminal:
             yield terminal
 
+    @contextlib.asynccontextmanager
+    async def held(self, user: str, *, key: Path, options: Sequence[str] = ()) -> AsyncIterator[list[str]]:
+        """Hold a connection without a session (``ssh -N``), its forwarded ports listening; give the options that share it."""
+        shared = ["-o", f"ControlPath={self.directory}/held-{len(list(self.directory.glob('held-*')))}"]
+        begin = [*shared, "-o", "ControlMaster=yes", "-o", "ExitOnForwardFailure=yes", *options, "-N", "-f"]
+        # the one that goes on in the background keeps its descriptors: it must not hold the pipes of a test
+        process = await asyncio.create_subprocess_exec(
+            *self.command(user, key=key, options=begin),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=self.environment(),
+            start_new_session=True,
+        )
+        async with asyncio.timeout(TIMEOUT):
+            status = await process.wait()
+        if status:
+            raise AssertionError(f"ssh -N -f ended with {status}")
+        try:
+            yield shared
+        finally:
+            await self.run_program([*self.command(user, options=[*shared, "-O", "exit"])])
+
     def environment(self, answers: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the clients' environment, none of it from the tests' own but PATH."""
         environment = {"PATH": SEARCH, "HOME": str(self.directory), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
