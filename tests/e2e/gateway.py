@@ -80,9 +80,13 @@ class Gateway:
 
     async def serves(self, name: str, *, key: Path) -> None:
         """Wait until somebody may enter ``name``: the feeds read on their own while the gateway listens already."""
-        async with asyncio.timeout(30):
-            while (await self.ssh.run(name, "true", key=key)).status:
-                pass
+        ended: Ended | None = None
+        try:
+            async with asyncio.timeout(30):
+                while (ended := await self.ssh.run(name, "true", key=key)).status:
+                    pass
+        except TimeoutError:
+            raise AssertionError(f"{name} cannot be entered: {ended}\n{self.log[-3000:]}") from None
 
     def misdeeds(self) -> list[str]:
         """Return what must never be, whatever was done to it: faults of the trail, tracebacks, secrets told."""
