@@ -6,7 +6,6 @@ Exit statuses are those of sysexits: 0 done, 64 wrong use, 69 something behind u
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,20 +15,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import to_builtins
 
+from octopus import audit_verbs
 from octopus.core.errors import ConfigError, OctopusError, printable
+from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from octopus.printing import table, to_json, when
 
 if TYPE_CHECKING:
-    from octopus.config import Config
     from octopus.hostkeys import HostKey
 
-DEFAULT_CONFIG = Path("/etc/octopus/octopus.toml")
 EX_USAGE = 64
 WRONG_USE = 2
 """What typer exits with for arguments it does not know, and a verb of ours never."""
 EX_SOFTWARE = 70
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration (TOML).")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
 verbs = typer.Typer(
     name="octopus",
@@ -53,6 +51,7 @@ hostkeys_verbs = typer.Typer(
 users_verbs = typer.Typer(help="Make entries of the users file.\n\nIt is the directory where there is no LDAP.", no_args_is_help=True)
 verbs.add_typer(hostkeys_verbs, name="hostkeys")
 verbs.add_typer(users_verbs, name="users")
+verbs.add_typer(audit_verbs.verbs)
 
 
 def main() -> None:
@@ -80,7 +79,7 @@ def serve(
 
     Sessions that live then go on to their end, while the next gateway already takes connections.
     """
-    loaded = _load(config)
+    loaded = load(config)
     from octopus import app, log
 
     level = "debug" if verbose else "info"
@@ -95,13 +94,13 @@ def check(config: ConfigFile = DEFAULT_CONFIG, as_json: Json = False) -> None:
     A configuration with faults is answered with all of them, each with its line, and exit status 78. Else host keys,
     directory, Mesos, Marathon and each agent's engine are looked at: exit status 0 when people can work, 1 on any fault.
     """
-    loaded = _load(config)
+    loaded = load(config)
     from octopus import log
     from octopus.check import Status, check
 
     log.configure(level="critical")
     findings = asyncio.run(check(loaded))
-    _table(["status", "what", "finding"], [[found.status, found.what, found.text] for found in findings], as_json=as_json)
+    table(["status", "what", "finding"], [[found.status, found.what, found.text] for found in findings], as_json=as_json)
     raise typer.Exit(int(any(found.status is Status.FAULT for found in findings)))
 
 
@@ -128,12 +127,12 @@ def tasks(
 
     Reads Mesos and Marathon (or the one engine) now, so it works without a running gateway, and regardless of the policy.
     """
-    loaded = _load(config)
+    loaded = load(config)
     from octopus import listing, log
 
     log.configure(level="critical")
     found = asyncio.run(listing.tasks(loaded, pattern))
-    _table(["app", "task", "agent", "started"], [[task.app, task.task, task.agent, _when(task.started)] for task in found], as_json=as_json)
+    table(["app", "task", "agent", "started"], [[task.app, task.task, task.agent, when(task.started)] for task in found], as_json=as_json)
 
 
 Directory = Annotated[Path | None, typer.Argument(metavar="DIRECTORY", help="Where the keys are; left out: [ssh] host_keys.")]
@@ -147,7 +146,7 @@ def hostkeys_create(directory: Directory = None, config: ConfigFile = DEFAULT_CO
     """
     from octopus import hostkeys
 
-    _print_keys(hostkeys.create(directory or Path(_load(config).ssh.host_keys)), as_json=as_json)
+    _print_keys(hostkeys.create(directory or Path(load(config).ssh.host_keys)), as_json=as_json)
 
 
 @hostkeys_verbs.command("list", epilog="Example: octopus hostkeys list --json | jq -r '.[].sshfp'")
@@ -155,7 +154,7 @@ def hostkeys_list(directory: Directory = None, config: ConfigFile = DEFAULT_CONF
     """List the keys that are there."""
     from octopus import hostkeys
 
-    _print_keys(hostkeys.read(directory or Path(_load(config).ssh.host_keys)), as_json=as_json)
+    _print_keys(hostkeys.read(directory or Path(load(config).ssh.host_keys)), as_json=as_json)
 
 
 @users_verbs.command("hash", epilog="Example: octopus users hash < password.txt")
@@ -177,48 +176,14 @@ def users_hash() -> None:
         raise typer.BadParameter(str(error)) from error
 
 
-def _load(path: Path) -> Config:
-    from octopus.config import load
-
-    return load(path)
-
-
 def _print_keys(keys: Sequence[HostKey], *, as_json: bool) -> None:
     if as_json:
-        print(_json([to_builtins(key) for key in keys]))
+        print(to_json([to_builtins(key) for key in keys]))
         return
     for key in keys:
         print(f"{key.algorithm:<20} {key.fingerprint}{'  (new)' if key.created else ''}")
         print(f"{'':<20} IN SSHFP {key.sshfp}")
         print(f"{'':<20} {printable(key.path, 1000)}")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool) -> None:
-    """Print rows as JSON objects, as a table on a terminal, else as lines of columns with tabs between."""
-    if as_json:
-        print(_json([dict(zip(head, row, strict=True)) for row in rows]))
-    elif sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(*head, box=None, header_style="bold", pad_edge=False)
-        for row in rows:
-            table.add_row(*(Text(printable(cell, 1000), overflow="fold") for cell in row))
-        Console().print(table)
-    else:
-        for row in [head, *rows]:
-            print("\t".join(printable(cell, 1000) for cell in row))
-
-
-def _json(rows: object) -> str:
-    return json.dumps(rows, indent=2)
-
-
-def _when(seconds: float) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if seconds > 0 else ""
 
 
 def _failed(error: Exception) -> int:

@@ -15,9 +15,10 @@ from octopus.core.errors import AuditUnavailable
 from octopus.core.proof import CheckSignature, Fault, Kind, Proof, RecordingClaim
 from octopus.core.types import Value
 
-MAX_LINE = 16 << 20
-"""Bytes of a line; what is longer is none of ours."""
+MAX_HEAD = 1 << 20
+"""Bytes of the file that holds the last checkpoint."""
 _BLOCK = 1 << 20
+"""About how many bytes are read at once: more only where a line is longer, which is then no line of ours."""
 
 Progress = Callable[[int], object]
 """Told how many more bytes were read."""
@@ -84,7 +85,7 @@ def _verdict(directory: Path, files: list[BinaryIO], proof: Proof, progress: Pro
 def _head(directory: Path) -> bytes | None:
     try:
         with (directory / HEAD).open("rb") as file:
-            return file.read(MAX_LINE)
+            return file.read(MAX_HEAD)
     except FileNotFoundError:
         return None
 
@@ -103,19 +104,11 @@ def _open_files(directory: Path, stack: ExitStack) -> list[BinaryIO]:
 
 def _lines(file: BinaryIO, progress: Progress, torn: list[int] | None) -> Iterator[bytes]:
     """Yield lines, newline and all; the length of a last one without goes to ``torn``, where that is no fault."""
-    rest = b""
-    while block := file.read(_BLOCK):
-        progress(len(block))
-        *whole, rest = (rest + block).split(b"\n")
-        for line in whole:
-            yield line + b"\n"
-        if len(rest) > MAX_LINE:
-            yield rest
-            rest = b""
-    if rest and torn is not None:
-        torn.append(len(rest))
-    elif rest:
-        yield rest
+    while lines := file.readlines(_BLOCK):
+        progress(sum(map(len, lines)))
+        if torn is not None and not lines[-1].endswith(b"\n"):
+            torn.append(len(lines.pop()))
+        yield from lines
 
 
 class _Recordings:

@@ -100,6 +100,8 @@ class _Gap(msgspec.Struct):
 _Form = TypeVar("_Form", bound=Value)
 
 _NO_LINE = _Line()
+_EVENT = slice(0, 200)
+"""Where the name of the event stands in a line."""
 
 
 class Proof:
@@ -120,7 +122,7 @@ class Proof:
         self._head_found = False
         self._file, self._place = CURRENT, 0
         self._before = (CURRENT, 0)
-        self._seq, self._prev = 1, Link().hash.encode()
+        self._seq, self._prev = 1, Link().hash
         self._unsure = False
         self._gaps: list[_Gap] = []
         self._pruned: dict[int, str] = {}
@@ -133,20 +135,24 @@ class Proof:
 
     def walk(self, file: str, lines: Iterable[bytes]) -> Iterator[RecordingClaim]:
         """Take in a file's lines, newline and all, oldest file first; yield what they say of recordings."""
-        self._file = file
-        for self._place, line in enumerate(lines, 1):
-            body = line[:-TAIL]
-            digest = sha256(body).hexdigest().encode()
-            own = line[-TAIL:] == b',"hash":"%s"}\n' % digest
-            if own and body.startswith(b'{"seq":%d,"prev":"%s",' % (self._seq, self._prev)):
-                self._seq += 1
-                self._prev = digest
+        self._file, place = file, 0
+        seq, prev = self._seq, self._prev
+        for place, line in enumerate(lines, 1):
+            digest = sha256(line[:-TAIL]).hexdigest()
+            own = line[-TAIL:] == f',"hash":"{digest}"}}\n'.encode()
+            if own and line.startswith(f'{{"seq":{seq},"prev":"{prev}",'.encode()):
+                seq, prev = seq + 1, digest
             else:
-                self._misfit(line, digest if own else b"")
-            if b'"event":"audit.' in body or b'"recordings":[{' in body:
+                self._place, self._seq, self._prev = place, seq, prev
+                self._misfit(line, digest if own else "")
+                seq, prev = self._seq, self._prev
+            # Most lines need not be parsed: these stand near the beginning, or are rare.
+            if b'"audit.' in line[_EVENT] or b'":[{' in line:
+                self._place = place
                 yield from self._remark(line)
-            self.lines += 1
-            self._before = (file, self._place)
+        self._seq, self._prev = seq, prev
+        self.lines += place
+        self._before = (file, place) if place else self._before
 
     def finish(self) -> list[Fault]:
         """Return what is wrong with the whole, once every line was taken in."""
@@ -160,8 +166,8 @@ class Proof:
             self._fault(Kind.SIGNATURE, *self._before, "no checkpoint is signed by a key that was given")
         return self._faults
 
-    def _misfit(self, line: bytes, digest: bytes) -> None:
-        """Take in a line that does not follow on the one before it; ``digest`` is b"" when its hash is not its own."""
+    def _misfit(self, line: bytes, digest: str) -> None:
+        """Take in a line that does not follow on the one before it; ``digest`` is "" when its hash is not its own."""
         read = _read(line, _Line) or _NO_LINE
         if not digest:
             self._fault(Kind.ALTERED, self._file, self._place, "its hash does not fit what it holds")
@@ -169,10 +175,11 @@ class Proof:
             in_place = line.startswith(b'{"seq":%d,' % self._seq)
             self._unsure = not in_place
             self._seq += in_place
-            self._prev = b""
+            self._prev = ""
         elif read.seq == self._seq or (self._unsure and read.seq == self._seq + 1):
-            if read.seq == self._seq and self._prev and read.prev.encode() != self._prev:
-                self._fault(Kind.ALTERED, *self._before, f"line {read.seq} of the trail followed on another line than this")
+            if read.seq == self._seq and self._prev and read.prev != self._prev:
+                before = (self._file, self._place - 1) if self._place > 1 else self._before
+                self._fault(Kind.ALTERED, *before, f"line {read.seq} of the trail followed on another line than this")
             self._follow(read.seq, digest)
         elif read.seq > self._seq:
             self._gaps.append(_Gap(self._seq, read.seq - 1, read.prev, self._file, self._place))
@@ -182,7 +189,7 @@ class Proof:
         else:
             self._fault(Kind.INSERTED, self._file, self._place, f"it says it is line {read.seq} of the trail, which is another")
 
-    def _follow(self, seq: int, digest: bytes) -> None:
+    def _follow(self, seq: int, digest: str) -> None:
         self._seq, self._prev, self._unsure = seq + 1, digest, False
 
     def _fills_gap(self, seq: int) -> bool:
