@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import to_builtins
 
 from octopus.core.errors import printable
 from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load
-from octopus.printing import to_json
+from octopus.printing import table, to_json
 
 if TYPE_CHECKING:
     from octopus.control.audit_verify import Verdict
+    from octopus.control.session_history import PastSession
     from octopus.core.proof import CheckSignature
 
 verbs = typer.Typer()
@@ -46,12 +50,64 @@ def verify(
     with _progress("verifying", lambda: audit_verify.size(where)) as progress:
         verdict = audit_verify.verify(where, check=check, progress=progress)
     if as_json:
-        from msgspec import to_builtins
-
         print(to_json(to_builtins(verdict)))
     else:
         _tell(verdict, checked=check is not None)
     raise typer.Exit(int(bool(verdict.faults)))
+
+
+@verbs.command(
+    epilog="Examples: octopus sessions --live · octopus sessions --login alice --app '/web/**' --since 2d --json | jq -r '.[].session'"
+)
+def sessions(
+    login: Annotated[str, typer.Option(help="Of this person.")] = "",
+    app: Annotated[str, typer.Option(help="In this app: a part of its id, or a glob.")] = "",
+    client: Annotated[str, typer.Option(metavar="ADDRESS", help="From this address or network (10.0.0.0/8).")] = "",
+    since: Annotated[str, typer.Option(metavar="TIME", help="Live after: 2026-01-31, 2026-01-31T14:00 (UTC), or so long ago: 12h.")] = "",
+    until: Annotated[str, typer.Option(metavar="TIME", help="Live before.")] = "",
+    live: Annotated[bool, typer.Option("--live", help="Not over yet.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="The latest so many.")] = 1000,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """List sessions, live and past, from the audit trail.
+
+    Works without a running gateway. A session is live until its end is on the trail.
+    """
+    from octopus.control.session_history import Wanted
+    from octopus.control.session_history import sessions as list_sessions
+
+    wanted = Wanted(login=login, app=app, client=client, since=_time(since), until=_time(until), live=live)
+    found = list_sessions(Path(load(config).audit.directory), wanted, limit)
+    if as_json:
+        print(to_json([to_builtins(one) for one in found]))
+        return
+    rows = [[one.session, one.login, one.client, one.app, one.task, one.began[:19], one.ended[:19], _outcome(one)] for one in found]
+    table(["session", "login", "client", "app", "task", "began", "ended", "outcome"], rows, as_json=False)
+
+
+def _outcome(one: PastSession) -> str:
+    detail = str(one.exit_status) if one.exit_status is not None else one.reason
+    return f"{one.outcome} {detail}".strip()
+
+
+def _time(text: str) -> str:
+    """Return a time as the trail has it, "" for none. Raise BadParameter."""
+    if not text:
+        return ""
+    match = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
+    if match:
+        unit = {"m": "minutes", "h": "hours", "d": "days"}[match[2]]
+        return _rfc3339(datetime.now(UTC) - timedelta(**{unit: int(match[1])}))
+    try:
+        return _rfc3339(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no time; expected such as 2026-01-31, 2026-01-31T14:00 or 12h") from error
+
+
+def _rfc3339(time: datetime) -> str:
+    utc = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    return utc.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _evidence(directory: Path | None, public_keys: list[Path], config: Path) -> tuple[Path, CheckSignature | None]:

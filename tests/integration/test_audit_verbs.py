@@ -74,3 +74,92 @@ async def test_verify_checks_signatures_by_the_keys_given(tmp_path: Path, capsys
     assert "signatures were not checked" in capsys.readouterr().out
     assert run(["verify", str(audit), "--public-key", str(private)]) == 78
     assert run(["verify", str(tmp_path / "none")]) == 69
+
+
+def configured(tmp_path: Path) -> list[str]:
+    """Return the arguments that name a configuration whose audit directory is ``tmp_path``/audit."""
+    users = tmp_path / "users.toml"
+    users.touch(mode=0o600)
+    users.write_text("[users.al]\n")
+    (tmp_path / "octopus.toml").write_text(
+        '[ssh]\nruntime_directory = "run"\n[audit]\ndirectory = "audit"\n[auth.users]\nfile = "users.toml"\n'
+        '[docker]\nurl = "unix:///nowhere"\ninventory = true\n[[policy]]\nusers = ["al"]\napps = ["**"]\nallow = ["shell"]\n'
+    )
+    return ["--config", str(tmp_path / "octopus.toml")]
+
+
+async def some_sessions(directory: Path) -> None:
+    """Write four sessions on four days: one that ended, one denied, one whose worker died, one live."""
+    now = [NOON]
+
+    def clock() -> float:
+        now[0] += DAY / 2
+        return now[0]
+
+    recordings = [{"path": "2023/11/15/s-1.cast", "sha256": "", "size": 1}]
+    other = AuditEvent(
+        event="session.denied", key="s-2/end", session="s-2", login="bob\x1b[2J", client="[fe80::1]:9", data={"reason": "no rule"}
+    )
+    await write(
+        directory,
+        [
+            event("session.requested", kind="exec"),
+            event("exec", command="ls"),
+            event("session.ended", exit_status=3, recordings=recordings),
+            other,
+            event("session.requested", "s-3", kind="shell"),
+            event("session.failed", "s-3", reason="worker lost"),
+            event("session.requested", "s-4", kind="shell"),
+            event("auth.accepted", ""),
+        ],
+        clock,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ([], ["s-1", "s-2", "s-3", "s-4"]),
+        (["--login", "alice"], ["s-1", "s-3", "s-4"]),
+        (["--app", "we"], ["s-1", "s-3", "s-4"]),
+        (["--app", "/w*", "--limit", "1"], ["s-4"]),
+        (["--app", "/other/**"], []),
+        (["--client", "10.0.0.0/8"], ["s-1", "s-3", "s-4"]),
+        (["--client", "fe80::1"], ["s-2"]),
+        (["--live"], ["s-4"]),
+        (["--until", "2023-11-19T01:00:00+01:00"], ["s-1", "s-2"]),
+        (["--since", "2023-11-19"], ["s-3", "s-4"]),
+        (["--since", "1h"], ["s-4"]),
+    ],
+)
+async def test_sessions_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], found: list[str]) -> None:
+    """Those that are asked for, over all files of the trail."""
+    await some_sessions(tmp_path / "audit")
+    assert run(["sessions", "--json", *arguments, *configured(tmp_path)]) == 0
+    assert [one["session"] for one in json.loads(capsys.readouterr().out)] == found
+
+
+async def test_a_session_is_told_as_a_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From all its lines, in columns with nothing in them that a terminal would act on."""
+    await some_sessions(tmp_path / "audit")
+    config = configured(tmp_path)
+    assert run(["sessions", *config]) == 0
+    head, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert head == ["session", "login", "client", "app", "task", "began", "ended", "outcome"]
+    assert [(row[0], row[1], row[7]) for row in rows] == [
+        ("s-1", "alice", "ended 3"),
+        ("s-2", "bob\\x1b[2J", "denied no rule"),
+        ("s-3", "alice", "failed worker lost"),
+        ("s-4", "alice", "live"),
+    ]
+    assert run(["sessions", "--json", *config]) == 0
+    first = json.loads(capsys.readouterr().out)[0]
+    assert (first["kind"], first["command"], first["recordings"]) == ("exec", "ls", ["2023/11/15/s-1.cast"])
+
+
+@pytest.mark.parametrize("arguments", [["--since", "yesterday"], ["--client", "x"], ["--app", "/a/***"]])
+async def test_sessions_are_not_listed_for_nonsense(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """A wrong time, address or glob is 64."""
+    await some_sessions(tmp_path / "audit")
+    assert run(["sessions", *arguments, *configured(tmp_path)]) == 64
+    assert capsys.readouterr().out == ""
