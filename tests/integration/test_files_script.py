@@ -1,0 +1,130 @@
+"""The script of the helper shell under the shells and tools of this machine, with no engine between."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from octopus.core.ports import ContainerFiles
+from octopus.engine.engines import Engine
+from octopus.engine.file_shell import SCRIPT, FileLimits, FileShell
+from octopus.engine.file_shells import FileShells
+from octopus.engine.hijack import Hijacked
+from octopus.engine.shell_files import ShellFiles, open_shell_files
+from tests.files_contract import ContainerFilesContract
+from tests.parts.tools import need
+
+SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
+BUSYBOX_ONLY = [
+    "cat",
+    "chmod",
+    "chown",
+    "date",
+    "dd",
+    "df",
+    "find",
+    "ln",
+    "ls",
+    "mkdir",
+    "mv",
+    "readlink",
+    "rm",
+    "rmdir",
+    "stat",
+    "touch",
+    "wc",
+]
+
+
+class PipedExec:
+    """A local process that looks like a started exec: its output in the engine's frames."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise ValueError("no pipes")
+        self._process = process
+        self._stdin, self._stdout = process.stdin, process.stdout
+
+    async def read(self, size: int) -> bytes:
+        """One frame."""
+        data = await self._stdout.read(size)
+        return b"\1\0\0\0" + len(data).to_bytes(4, "big") + data if data else b""
+
+    async def write(self, data: bytes) -> None:
+        """To its input."""
+        self._stdin.write(data)
+        await self._stdin.drain()
+
+    async def write_eof(self) -> None:
+        """End its input."""
+        self._stdin.close()
+
+    def close(self) -> None:
+        """Nothing more."""
+        self._stdin.close()
+
+
+@asynccontextmanager
+async def piped(argv: list[str], env: dict[str, str], cwd: Path, limits: FileLimits) -> AsyncIterator[FileShell]:
+    """Run the script."""
+    process = await asyncio.create_subprocess_exec(
+        need(argv[0], argv[0]), *argv[1:], "-c", SCRIPT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=env, cwd=cwd
+    )
+    shell = FileShell(cast(Engine, SimpleNamespace(agent="here")), cast(Hijacked, PipedExec(process)), limits)
+    try:
+        yield shell
+    finally:
+        await shell.leave()
+        await process.wait()
+
+
+def tools(where: Path, without: str = "") -> dict[str, str]:
+    """An environment in which only busybox's tools are found."""
+    where.mkdir()
+    for name in BUSYBOX_ONLY:
+        if name != without:
+            (where / name).symlink_to(need("busybox", "busybox-static"))
+    return {"PATH": str(where)}
+
+
+class TestScript(ContainerFilesContract):
+    """Under each shell, with GNU's tools and busybox's, and without ``stat``."""
+
+    @pytest.fixture(params=[*SHELLS, "no stat", "no find"])
+    async def files(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ContainerFiles]:
+        """The files of this machine, by the script."""
+        argv, env = SHELLS.get(request.param, ["dash"]), dict(os.environ)
+        if request.param not in SHELLS:
+            env = tools(tmp_path / "tools", request.param.removeprefix("no "))
+        limits = FileLimits()
+        shells = FileShells(partial(piped, argv, env, tmp_path, limits), limits.shells)
+        try:
+            files = await open_shell_files(shells, "c0ffee", "here", limits)
+            assert isinstance(files, ShellFiles), files
+            yield files
+            await files.aclose()
+        finally:
+            await shells.aclose()
+
+    @pytest.fixture
+    def base(self, tmp_path: Path) -> bytes:
+        """A directory of this machine."""
+        (tmp_path / "base").mkdir()
+        return bytes(tmp_path / "base")
+
+
+async def test_a_shell_without_the_tools_is_not_enough(tmp_path: Path) -> None:
+    """It says which are missing."""
+    limits = FileLimits()
+    shells = FileShells(partial(piped, ["dash"], tools(tmp_path / "tools", "dd"), tmp_path, limits), limits.shells)
+    files = await open_shell_files(shells, "c0ffee", "here", limits)
+    await shells.aclose()
+    assert files == "this image lacks dd, fullblock"
