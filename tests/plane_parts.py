@@ -82,7 +82,7 @@ class FewTasks:
         found = [Candidate(app=app, task=task, agent="agent-1") for task, app in APPS.items() if task.startswith(text) and may_see(app, {})]
         return tuple(found[:limit])
 
-    def replacement(self, target: Target) -> str:
+    async def replacement(self, target: Target) -> str:
         """Return another task of the app."""
         return next((task for task, app in APPS.items() if app == target.app and task != target.task), "")
 

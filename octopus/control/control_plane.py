@@ -56,7 +56,7 @@ class Resolver(Protocol):
         """Return the tasks whose app or id fits ``text`` ("" for all)."""
         ...
 
-    def replacement(self, target: Target) -> str:
+    async def replacement(self, target: Target) -> str:
         """Return the id of a running task that replaces ``target``, "" for none."""
         ...
 
@@ -127,7 +127,7 @@ class ControlPlane:
 
     async def replacement(self, identity: Identity, target: Target) -> str:
         """See ``Plane``."""
-        return self._resolver.replacement(target) if self._policy.may_see(identity, target.app, target.labels) else ""
+        return await self._resolver.replacement(target) if self._policy.may_see(identity, target.app, target.labels) else ""
 
     async def record(self, event: AuditEvent) -> None:
         """See ``Plane``; a terminal event takes the session off the table."""

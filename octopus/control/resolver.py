@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
@@ -25,6 +27,9 @@ LookUp = Callable[[str], Awaitable[bool]]
 AgentContainer = Callable[[Agent, str, str], Awaitable[str]]
 """Asks an agent for the container of a framework's executor. Raises ContainerUnavailable."""
 
+LOOK_AGAIN = 0.25
+"""Seconds between two looks for a replacement."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -32,7 +37,7 @@ class ClusterResolver:
     """Resolves names in a Cluster. ``engine_address`` gives an agent's engine for its host name and ip.
 
     ``look_ups`` are tried in turn when nothing fits that the person may see: first the one that finds tasks, then the one that confirms
-    their apps.
+    their apps. ``patience`` is how many seconds a person whose container ended waits to be told what replaces it.
     """
 
     def __init__(
@@ -42,11 +47,13 @@ class ClusterResolver:
         engine_address: Callable[[str, str], EngineAddress],
         look_ups: Sequence[LookUp] = (),
         agent_container_id: AgentContainer | None = None,
+        patience: float = 3.0,
     ) -> None:
         self._cluster = cluster
         self._engine_address = engine_address
         self._look_ups = tuple(look_ups)
         self._agent_container_id = agent_container_id
+        self._patience = patience
 
     async def resolve(self, name: TargetName, may_see: MaySee) -> Target:
         """Return the one running container that ``name`` means.
@@ -73,10 +80,19 @@ class ClusterResolver:
                     return tuple(found)
         return tuple(found)
 
-    def replacement(self, target: Target) -> str:
-        """Return the id of the running task of the same app that started last, "" when there is none but ``target``'s own."""
-        others = [task for task in self._cluster.tasks.of_app(target.app) if task.id != target.task and task.confirmed]
-        return others[-1].id if others else ""
+    async def replacement(self, target: Target) -> str:
+        """Return the id of a task of the same app that started after ``target`` was resolved, "" when none does so soon."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                # The Cluster is pure and has nothing to wait on.
+                while not ((newest := self._newest(target.app)) and newest.started > target.newest):  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_AGAIN)
+                return newest.id
+        return ""
+
+    def _newest(self, app: str) -> Task | None:
+        confirmed = [task for task in self._cluster.tasks.of_app(app) if task.confirmed]
+        return max(confirmed, key=lambda task: task.started, default=None)
 
     async def _find(self, name: TargetName, may_see: MaySee) -> Task:
         """Find it in memory; look it up only for somebody whose rights cover such a name.
@@ -106,6 +122,7 @@ class ClusterResolver:
             engine=self._engine_address(agent.hostname, agent.ip),
             clue=await self._clue(task, agent),
             labels=dict(self._cluster.labels(task)),
+            newest=newest.started if (newest := self._newest(task.app)) else 0.0,
             ports=task.ports,
             agent_ip=agent.ip,
             agent_port=agent.port,

@@ -125,7 +125,10 @@ class ContainerClue(Value, frozen=True, kw_only=True):
 
 
 class Target(Value, frozen=True, kw_only=True):
-    """One running container to enter: all from Mesos and Marathon, nothing from the container's own environment."""
+    """One running container to enter: all from Mesos and Marathon, nothing from the container's own environment.
+
+    ``newest`` is when the newest running task of the app had started (seconds since 1970): one that starts later replaces it.
+    """
 
     app: str
     task: str
@@ -136,6 +139,7 @@ class Target(Value, frozen=True, kw_only=True):
     ports: tuple[int, ...] = ()
     agent_ip: str = ""
     agent_port: int = 0
+    newest: float = 0.0
 
 
 class ExecSpec(Value, frozen=True, kw_only=True):

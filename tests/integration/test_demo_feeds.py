@@ -113,7 +113,7 @@ async def test_a_life_is_followed(mesos_version: str, marathon_version: str) -> 
         await here.demo.remove_agent(old.agent)
         await until(lambda: here.instances("/web/front") not in ([], [old.task]))
         assert (await here.resolve("web_front")).agent != old.agent
-        assert here.resolver.replacement(old) != ""
+        assert await here.resolver.replacement(old) != ""
         with pytest.raises(NoSuchTarget):
             await here.resolve(old.task)
 

@@ -16,7 +16,7 @@ from octopus.core.errors import AccessDenied, AmbiguousTarget, ContainerUnavaila
 from octopus.core.inventory import Agent, MarathonSnapshot, MarathonTask, Snapshot, Task
 from octopus.core.mesos_state import decode_state
 from octopus.core.names import parse_target
-from octopus.core.types import EngineAddress, Target
+from octopus.core.types import EngineAddress
 from tests.wire_data import mesos
 
 LOGSTASH = "logging_logstash.3f9c7a5e-8a11-11e5-9c5b-56847afe9799"
@@ -33,8 +33,8 @@ def _engine(hostname: str, ip: str) -> EngineAddress:
     return EngineAddress(url=f"https://{hostname}:2376")
 
 
-def _resolver(cluster: Cluster, *look_ups: LookUp) -> ClusterResolver:
-    return ClusterResolver(cluster, engine_address=_engine, look_ups=look_ups)
+def _resolver(cluster: Cluster, *look_ups: LookUp, patience: float = 3.0) -> ClusterResolver:
+    return ClusterResolver(cluster, engine_address=_engine, look_ups=look_ups, patience=patience)
 
 
 def _only(*starts: str) -> Callable[[str, Mapping[str, str]], bool]:
@@ -236,12 +236,11 @@ def test_candidates_are_what_may_be_entered() -> None:
     assert {candidate.app for candidate in resolver.candidates("", LOGGING)} == {"/logging/logstash"}
 
 
-async def test_the_replacement_is_the_newest_other_task_of_the_app() -> None:
-    """And "" where the app has no other."""
-    resolver = _resolver(_cluster())
-
-    async def target(typed: str) -> Target:
-        return await resolver.resolve(parse_target(typed), _only("/"))
-
-    assert resolver.replacement(await target("logging_logstash~1")) == LOGSTASH
-    assert resolver.replacement(await target("web_front")) == ""
+async def test_the_replacement_is_a_task_that_started_later() -> None:
+    """Instances that ran all along replace nothing; what starts meanwhile does."""
+    cluster = _cluster()
+    resolver = _resolver(cluster, patience=0.0)
+    target = await resolver.resolve(parse_target("logging_logstash~1"), _only("/"))
+    assert await resolver.replacement(target) == ""
+    earlier = msgspec.structs.replace(target, newest=target.newest - 1)
+    assert await _resolver(cluster).replacement(earlier) == LOGSTASH
