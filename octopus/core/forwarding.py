@@ -67,7 +67,7 @@ def side(host: str, port: int, target: Target, user_name: str) -> Side:
     name = host.casefold()
     if name in LOOPBACK or name == target.task.casefold() or normalised(name) in _spellings(target, user_name):
         return Side.TASK
-    if name in {target.agent.casefold(), target.agent_ip}:
+    if name and name in {target.agent.casefold(), target.agent_ip}:
         return Side.AGENT
     shown = printable(host, MAX_HOST)
     raise AccessDenied(

@@ -63,6 +63,12 @@ def test_a_user_name_that_cannot_be_read_names_nothing() -> None:
         side("", 80, TARGET, "alice+")
 
 
+def test_an_agent_without_an_address_has_no_empty_name() -> None:
+    """A plain engine's agent has a host name alone."""
+    with pytest.raises(AccessDenied):
+        side("", 80, msgspec.structs.replace(TARGET, agent_ip=""), "logstash")
+
+
 @pytest.mark.parametrize("port", [0, 65536, 4_294_967_295])
 def test_what_is_no_port_is_refused(port: int) -> None:
     """The protocol carries 32 bits."""
