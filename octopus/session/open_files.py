@@ -25,6 +25,7 @@ class OpenFile:
         self._writer = writer
         self._reopen = reopen
         self._changed: dict[str, int] = {}
+        self._lost: FileFailure | None = None
         self._closed = False
 
     @property
@@ -39,8 +40,12 @@ class OpenFile:
         return await self._reader.read(offset, size)
 
     async def write(self, offset: int, data: bytes) -> None:
-        """Write. Raise FileFailure."""
-        await self._writable().write(offset, data)
+        """Write. Raise FileFailure: the file is lost then, also to a client that closes it in spite of that."""
+        try:
+            await self._writable().write(offset, data)
+        except FileFailure as error:
+            self._lost = self._lost or error
+            raise
 
     async def stat(self) -> FileAttributes:
         """Return the attributes as they are now. Raise FileFailure."""
@@ -82,6 +87,8 @@ class OpenFile:
     async def _finish_upload(self) -> None:
         writer = self._writable()
         try:
+            if self._lost:
+                raise self._lost
             passed = await writer.close()
         except FileFailure as error:
             lost = msgspec.structs.replace(await writer.abort(), complete=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from fnmatch import fnmatchcase
 
 from octopus.core.errors import Disconnected
@@ -13,6 +13,7 @@ from octopus.session.file_access import FileAccess
 from octopus.session.file_stream import FileStream
 from octopus.session.open_files import OpenFile
 from octopus.session.scp_command import ScpCommand
+from octopus.session.watch import together
 
 BLOCK = 128 << 10
 MAX_LINE = 8192
@@ -110,21 +111,25 @@ class ScpSource:
         file = await self._access.open_read(path)
         try:
             found = await file.stat()
-            if not await self._begin(b"C", path, found, found.size):
-                return
-            failure = await self._send_content(file, found.size)
+            if await self._begin(b"C", path, found, found.size):
+                await self._send_announced(file, path, found.size)
         finally:
             await self._access.close(file)
-        if failure:
-            await self._tell(path, failure)
-        else:
-            await self._stream.write(b"\0")
-        await self._agreed()
 
-    async def _send_content(self, file: OpenFile, size: int) -> FileFailure | None:
+    async def _send_announced(self, file: OpenFile, path: bytes, size: int) -> None:
+        async with together() as tasks:
+            # A client that dies closes its input, while its ssh goes on reading what nobody takes any more.
+            answer = tasks.create_task(self._stream.exactly(1))
+            failure = await self._send_content(file, size, answer)
+            await (self._tell(path, failure) if failure else self._stream.write(b"\0"))
+            await self._agreed(answer)
+
+    async def _send_content(self, file: OpenFile, size: int, answer: asyncio.Task[bytes | None]) -> FileFailure | None:
         """Send ``size`` bytes, as was said; return why they are not all the file's: zeros take the place of what is missing."""
         sent, failure = 0, None
         while sent < size:
+            if answer.done():
+                raise Disconnected("the client left off")
             length = min(BLOCK, size - sent)
             content = b""
             if failure is None:
@@ -150,9 +155,9 @@ class ScpSource:
         await self._stream.write(b"%s%04o %d %s\n" % (kind, found.mode & 0o7777, size, name.replace(b"\n", b"\\^J")))
         return await self._agreed()
 
-    async def _agreed(self) -> bool:
+    async def _agreed(self, answering: Awaitable[bytes | None] | None = None) -> bool:
         """Wait for the client's answer; False where it tells an error. Raise Disconnected where none comes, or a fatal one."""
-        answer = await self._stream.exactly(1)
+        answer = await (answering or self._stream.exactly(1))
         if answer == b"\0":
             return True
         if answer is None or await self._stream.line(MAX_LINE) is None or answer != b"\x01":

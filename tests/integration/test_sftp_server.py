@@ -173,9 +173,9 @@ async def test_pieces_in_any_order_make_the_file(tmp_path: Path) -> None:
         await task
     assert (tmp_path / "a").read_bytes() == content
     assert b"".join(got[offset] for offset in sorted(got)) == content
-    for _, data in peer.events:
-        assert (data["size"], data["sha256"]) == (20_000, hashlib.sha256(content).hexdigest())
-        assert (data["ordered"], data["complete"]) == (True, True)
+    for _, told in peer.events:
+        assert (told["size"], told["sha256"]) == (20_000, hashlib.sha256(content).hexdigest())
+        assert (told["ordered"], told["complete"]) == (True, True)
 
 
 _STEPS = st.lists(

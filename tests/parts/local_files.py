@@ -142,7 +142,8 @@ class LocalWriter:
         """See ``FileWriter.change``."""
         self._check()
         if changes.size is not None:
-            os.truncate(self._fd, changes.size)
+            with told():
+                os.truncate(self._fd, changes.size)
         self._changes.append(
             AttributeChanges(mode=changes.mode, uid=changes.uid, gid=changes.gid, atime=changes.atime, mtime=changes.mtime)
         )
