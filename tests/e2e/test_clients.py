@@ -11,7 +11,6 @@ import paramiko
 import pytest
 
 from tests.e2e.scene import Scene
-from tests.e2e.trail import Chapter
 from tests.parts.ssh_client import Ended
 from tests.parts.tools import need
 

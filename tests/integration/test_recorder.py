@@ -67,7 +67,8 @@ async def test_asciinema_replays_it(recordings: Recordings, tmp_path: Path) -> N
     for byte in shown:
         await recorder.write(Output(data=bytes([byte])))
     recording = await recorder.finish()
-    asciinema = subprocess.run(
+    asciinema = await asyncio.to_thread(
+        subprocess.run,
         [sys.executable, "-m", "asciinema", "cat", tmp_path / recording.path],
         capture_output=True,
         check=True,
