@@ -17,8 +17,8 @@ from octopus.session.forward_channel import ForwardClient
 from octopus.session.relay import Traffic
 from octopus.session.watch import Watch, together
 
-Record = Callable[[str, str, str, dict[str, Any]], Awaitable[None]]
-"""Writes an event of the session: its name, its key within the session, the container, and what it adds."""
+Record = Callable[[str, str, dict[str, Any], str], Awaitable[None]]
+"""Writes an event of the session: its name, its key within the session, what it adds, and the container ("" for none)."""
 
 _log = structlog.get_logger(__name__)
 
@@ -72,7 +72,7 @@ class Forward:
 
     async def _pass(self, stream: ForwardStream) -> None:
         named = {"destination": self._asked.shown, "resolved": stream.address}
-        await self._record("forward.opened", f"{self._asked.number}/opened", stream.container, named)
+        await self._record("forward.opened", f"{self._asked.number}/opened", named, stream.container)
         why = "the session ended"
         begun = asyncio.get_running_loop().time()
         try:
@@ -87,7 +87,7 @@ class Forward:
             seconds = round(asyncio.get_running_loop().time() - begun, 3)
             data: dict[str, Any] = {"bytes_in": self._traffic.inward, "bytes_out": self._traffic.outward, "seconds": seconds}
             data |= {"reason": printable(why)} if why else {}
-            await self._record("forward.closed", f"{self._asked.number}/closed", stream.container, named | data)
+            await self._record("forward.closed", f"{self._asked.number}/closed", named | data, stream.container)
 
     async def _pump(self, stream: ForwardStream) -> None:
         async with together() as tasks:
@@ -121,7 +121,7 @@ class Forward:
     async def _refused(self, error: OctopusError) -> None:
         _log.info("forwarded connection refused", destination=self._asked.shown, error=str(error))
         data = {"destination": self._asked.shown, "reason": printable(str(error))}
-        await self._record("forward.refused", f"refused/{self._asked.shown}", "", data)
+        await self._record("forward.refused", f"refused/{self._asked.shown}", data, "")
         self._tell(error)
 
     def _tell(self, error: Exception | None) -> None:

@@ -16,10 +16,10 @@ import structlog
 from octopus.control.plane import Admission, LiveSession, Plane
 from octopus.core.errors import AccessDenied, AuditUnavailable, Disconnected, OctopusError, SessionEnded, TooManySessions, printable
 from octopus.core.ports import ForwardBackend
-from octopus.core.types import AuditEvent, Connection, Identity, RequestKind, SessionRequest, terminal_key
+from octopus.core.types import Connection, Identity, RequestKind, SessionRequest
 from octopus.session.forward import Asked, Forward
 from octopus.session.forward_channel import ForwardClient
-from octopus.session.relay import Traffic
+from octopus.session.session_trail import SessionTrail
 from octopus.session.watch import Watch, together
 
 _log = structlog.get_logger(__name__)
@@ -46,14 +46,12 @@ class ForwardSession:
         max_refused: int = 100,
     ) -> None:
         self.id = session
-        self.traffic = Traffic()
+        self._trail = SessionTrail(session, plane=plane, identity=identity, connection=connection, clock=clock)
+        self.traffic = self._trail.traffic
         self.failure: OctopusError | None = None
         self.over = False
-        self._plane = plane
         self._backend = backend
-        self._identity = identity
         self._connection = connection
-        self._clock = clock
         self._idle_timeout = idle_timeout
         self._max_open = max_open
         self._max_refused = max_refused
@@ -64,7 +62,6 @@ class ForwardSession:
         self._opened = 0
         self._refused: set[str] = set()
         self._refusals = 0
-        self._live: LiveSession | None = None
         self._watch = Watch()
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -72,7 +69,7 @@ class ForwardSession:
     @property
     def live(self) -> LiveSession | None:
         """The session as the control plane knows it, from its admission until its end is on the record."""
-        return self._live
+        return self._trail.live
 
     @property
     def final(self) -> bool:
@@ -93,7 +90,7 @@ class ForwardSession:
         await self._settled.wait()
         if self.failure:
             raise type(self.failure)(str(self.failure), notice=self.failure.notice)
-        live, group = self._live, self._group
+        live, group = self.live, self._group
         if live is None or group is None or self.over:
             raise SessionEnded("over", notice="this session has ended")
         if len(self._tasks) >= self._max_open:
@@ -108,10 +105,7 @@ class ForwardSession:
         """Be admitted to ``name`` and forward until the connection or somebody ends it; ``failure`` says what went wrong."""
         try:
             request = SessionRequest(kind=RequestKind.FORWARD)
-            admission = await self._plane.admit(self.id, self._identity, self._connection, name, request)
-            self._live = LiveSession(
-                session=self.id, identity=self._identity, connection=self._connection, admission=admission, since=self._clock()
-            )
+            admission = await self._trail.admit(name, request)
             await self._forward(admission)
         except OctopusError as error:
             _log.info("forwarding refused or cut off", kind=type(error).__name__, error=str(error))
@@ -126,15 +120,15 @@ class ForwardSession:
     async def _forward(self, admission: Admission) -> None:
         why = "the session's worker was stopped"
         try:
-            data = {"rule": admission.allow.rule, "run_as": admission.allow.spec.user, "pty": False}
-            await self._record("session.started", "started", "", data)
+            await self._trail.started(admission.allow)
             await self._until_the_end(admission)
             why = ""
         except OctopusError as error:
             why = str(error)
             raise
         finally:
-            await self._conclude(why)
+            more = {"forwards": self._opened, "refused": self._refusals}
+            await self._trail.conclude(why, [], more, failed=bool(why))
 
     async def _until_the_end(self, admission: Admission) -> None:
         self._watch = Watch(idle_timeout=admission.allow.obligations.idle_timeout or self._idle_timeout)
@@ -154,36 +148,11 @@ class ForwardSession:
         except AuditUnavailable as error:
             self.end(error.notice)
 
-    async def _record(self, event: str, key: str, container: str, data: dict[str, Any]) -> None:
+    async def _record(self, event: str, key: str, data: dict[str, Any], container: str = "") -> None:
         if event == "forward.refused":
             self._refusals += 1
             if key in self._refused or len(self._refused) >= self._max_refused:
                 return
             self._refused.add(key)
         self._opened += event == "forward.opened"
-        await self._plane.record(self._event(event, f"{self.id}/{key}", container, data))
-
-    async def _conclude(self, why: str) -> None:
-        data: dict[str, Any] = {
-            "bytes_in": self.traffic.inward,
-            "bytes_out": self.traffic.outward,
-            "seconds": round(self._clock() - self._live.since, 3) if self._live else 0.0,
-            "recordings": [],
-            "forwards": self._opened,
-            "refused": self._refusals,
-        }
-        data |= {"reason": printable(why)} if why else {}
-        try:
-            await self._plane.record(self._event("session.failed" if why else "session.ended", terminal_key(self.id), "", data))
-        except OctopusError as error:
-            _log.error("a session's end is not on the record yet", session=self.id, error=str(error), **data)
-        self._live = None
-
-    def _event(self, event: str, key: str, container: str, data: dict[str, Any]) -> AuditEvent:
-        target: dict[str, str] = {}
-        if live := self._live:
-            at = live.admission.target
-            target = {"app": at.app, "task": at.task, "agent": at.agent, "container": container or at.clue.engine_id}
-        return AuditEvent(
-            event=event, key=key, session=self.id, login=self._identity.login, client=self._connection.client, target=target, data=data
-        )
+        await self._trail.record(event, key, data, container)

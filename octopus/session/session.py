@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -17,9 +17,10 @@ import structlog
 from octopus.control.plane import Admission, LiveSession, Plane
 from octopus.core.errors import Disconnected, OctopusError, RecordingUnavailable, SessionEnded, printable
 from octopus.core.ports import ExecBackend, FilesBackend
-from octopus.core.types import TRANSFERS, AuditEvent, Connection, Exit, Identity, SessionRequest, terminal_key
+from octopus.core.types import TRANSFERS, Connection, Exit, Identity, SessionRequest
 from octopus.session.recorder import Recording, Recordings, SessionRecorder, Unrecorded
-from octopus.session.relay import Relay, Traffic
+from octopus.session.relay import Relay
+from octopus.session.session_trail import SessionTrail
 from octopus.session.ssh_channel import ClientChannel
 from octopus.session.transfer import Transfer
 
@@ -49,7 +50,8 @@ class Session:
         patience: float = 5.0,
     ) -> None:
         self.id = session
-        self.traffic = Traffic()
+        self._trail = SessionTrail(session, plane=plane, identity=identity, connection=connection, clock=clock)
+        self.traffic = self._trail.traffic
         self._channel = channel
         self._plane = plane
         self._backend = backend
@@ -60,13 +62,12 @@ class Session:
         self._idle_timeout = idle_timeout
         self._patience = patience
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._live: LiveSession | None = None
         self._exit: Exit | None = None
 
     @property
     def live(self) -> LiveSession | None:
         """The session as the control plane knows it, from its admission until its end is on the record."""
-        return self._live
+        return self._trail.live
 
     def end(self, reason: str) -> None:
         """Have the session end soon; the person and the audit trail are told why."""
@@ -75,10 +76,7 @@ class Session:
 
     async def run(self, name: str, request: SessionRequest) -> None:
         """Enter ``name``. The command's own end is told here; raise what kept it from starting or cut it off, for the caller to tell."""
-        admission = await self._plane.admit(self.id, self._identity, self._connection, name, request)
-        self._live = LiveSession(
-            session=self.id, identity=self._identity, connection=self._connection, admission=admission, since=self._clock()
-        )
+        admission = await self._trail.admit(name, request)
         recorder: SessionRecorder = Unrecorded()
         why = "the session's worker was stopped"
         try:
@@ -103,7 +101,7 @@ class Session:
     async def _execute(self, admission: Admission, recorder: SessionRecorder) -> None:
         obligations = admission.allow.obligations
         async with self._backend.start(admission.target, admission.allow.spec) as stream:
-            await self._started(stream.container, admission)
+            await self._trail.started(admission.allow, stream.container)
             relay = Relay(
                 self._channel,
                 stream,
@@ -118,13 +116,13 @@ class Session:
     async def _transfer(self, admission: Admission, request: SessionRequest) -> None:
         allow = admission.allow
         async with self._backend.files(admission.target, allow.spec.user, allow.spec.token) as files:
-            await self._started(files.container, admission)
+            await self._trail.started(allow, files.container)
             transfer = Transfer(
                 self._channel,
                 request,
                 files,
                 allow.files,
-                self._record,
+                self._trail.record,
                 lambda notice: self._channel.say(line(self.id, notice)),
                 self.traffic,
                 client_version=self._connection.client_version,
@@ -143,15 +141,6 @@ class Session:
             await tell(self._channel, self.id, error.notice, error.exit_status, patience=self._patience)
             raise
 
-    async def _record(self, event: str, key: str, data: dict[str, Any]) -> None:
-        await self._plane.record(self._event(event, f"{self.id}/{key}", data))
-
-    async def _started(self, container: str, admission: Admission) -> None:
-        if self._live:
-            self._live = msgspec.structs.replace(self._live, container=container)
-        data = {"rule": admission.allow.rule, "run_as": admission.allow.spec.user, "pty": admission.allow.spec.pty is not None}
-        await self._record("session.started", "started", data)
-
     async def _leave(self, exit_: Exit) -> None:
         """Pass on how the command ended, with a word where its container ended too."""
         self._exit = exit_
@@ -165,7 +154,7 @@ class Session:
             await self._leave(exit_)
 
     async def _obituary(self) -> str:
-        live = self._live
+        live = self.live
         try:
             replacement = await self._plane.replacement(self._identity, live.admission.target) if live else ""
         except OctopusError as error:
@@ -179,29 +168,9 @@ class Session:
             recording = await recorder.finish()
         except RecordingUnavailable as error:
             why = why or str(error)
-        failed = bool(why) or self._exit is None
-        data: dict[str, Any] = {
-            "bytes_in": self.traffic.inward,
-            "bytes_out": self.traffic.outward,
-            "seconds": round(self._clock() - self._live.since, 3) if self._live else 0.0,
-            "recordings": [msgspec.to_builtins(recording)] if recording else [],
-        }
-        data |= {"reason": printable(why)} if failed else {}
-        data |= {"exit_status": self._exit.status, "container_gone": self._exit.container_gone} if self._exit else {}
-        try:
-            await self._plane.record(self._event("session.failed" if failed else "session.ended", terminal_key(self.id), data))
-        except OctopusError as error:
-            _log.error("a session's end is not on the record yet", session=self.id, error=str(error), **data)
-        self._live = None
-
-    def _event(self, event: str, key: str, data: dict[str, Any]) -> AuditEvent:
-        target: dict[str, str] = {}
-        if live := self._live:
-            at = live.admission.target
-            target = {"app": at.app, "task": at.task, "agent": at.agent, "container": live.container or at.clue.engine_id}
-        return AuditEvent(
-            event=event, key=key, session=self.id, login=self._identity.login, client=self._connection.client, target=target, data=data
-        )
+        ended = {"exit_status": self._exit.status, "container_gone": self._exit.container_gone} if self._exit else {}
+        recordings = [msgspec.to_builtins(recording)] if recording else []
+        await self._trail.conclude(why, recordings, ended, failed=bool(why) or self._exit is None)
 
 
 def line(session: str, notice: str) -> str:
