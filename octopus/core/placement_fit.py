@@ -34,7 +34,10 @@ class Fit:
         self._region = "" if not rules.local_region or _names_domain(app) else region
         self._surely = surely
         self.roles = rules.accepted_roles(app.roles)
+        self._order = sorted(self.roles, key=lambda role: role != UNRESERVED)
         self._needs = [(name, getattr(app.needs, name)) for name in SCALARS if getattr(app.needs, name)]
+        self._fixed_ports = [port for port in app.ports if port]
+        self._keeps_gpus = rules.gpus_kept and not app.needs.gpus and app.gpu_behaviour != "unrestricted"
 
     def room(self, offer: Offer) -> int:
         """Return how many instances the offer holds."""
@@ -84,7 +87,8 @@ class Fit:
         if offer.withheld:
             return []
         free = offer.least if self._surely else offer.free
-        return [free[role] for role in sorted(self.roles, key=lambda role: role != UNRESERVED) if free.get(role, NOTHING) != NOTHING]
+        found = [free[role] for role in self._order if role in free]
+        return [each for each in found if each.cpus or each.mem or each.disk or each.gpus or each.ports]
 
     def _declined(self, offer: Offer, entries: Sequence[Amounts]) -> list[Why]:
         found: list[Why] = []
@@ -93,12 +97,13 @@ class Fit:
         if offer.maintenance and self._rules.maintenance:
             found.append((Reason.UNFULFILLED_CONSTRAINT, "in maintenance"))
             found.append((Reason.AGENT_MAINTENANCE, "in maintenance"))
-        kept = self._rules.gpus_kept and not self._app.needs.gpus and self._app.gpu_behaviour != "unrestricted"
-        if kept and any(entry.gpus for entry in entries):
+        if self._keeps_gpus and any(entry.gpus for entry in entries):
             found.append((Reason.DECLINED_SCARCE_RESOURCES, "has GPUs, which the app does not need"))
         return found
 
     def _scalar(self, name: str, need: int, entries: Sequence[Amounts]) -> int:
+        if len(entries) == 1 and self._rules.entries is not Entries.ANY:
+            return int(getattr(entries[0], name) // need)
         amounts = [getattr(entry, name) for entry in entries]
         if self._rules.entries is Entries.SUMMED:
             return int(sum(amounts) // need)
@@ -114,6 +119,8 @@ class Fit:
 
     def _offered_ports(self, entries: Sequence[Amounts]) -> Ranges:
         with_ports = [entry.ports for entry in entries if entry.ports]
+        if len(with_ports) == 1:
+            return with_ports[0]
         if self._rules.contiguous_ports:
             # 0.8 looks at one entry of ports only; Mesos puts unreserved ones first.
             return with_ports[0] if with_ports else ()
@@ -124,7 +131,7 @@ class Fit:
 
     def _ports(self, entries: Sequence[Amounts]) -> int:
         free = self._offered_ports(entries)
-        fixed = [port for port in self._app.ports if port]
+        fixed = self._fixed_ports
         random = len(self._app.ports) - len(fixed)
         if fixed:
             there = all(holds(free, port) for port in fixed) and len(set(fixed)) == len(fixed)

@@ -52,7 +52,7 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     @property
     def certain(self) -> bool:
         """Whether what is free is known exactly."""
-        return self.free == self.least
+        return self.free is self.least or self.free == self.least
 
     def taking(self, amounts: Amounts, roles: Iterable[str]) -> Offer:
         """Return what is left after ``amounts`` are taken from these roles, reserved ones first."""
@@ -77,9 +77,10 @@ def offers(
 
 
 def _offer(agent: Agent, by_tasks: Amounts, rules: Rules, windows: tuple[Window, ...], now: float) -> Offer:
-    free, least = free_by_role(agent, by_tasks + agent.others)
-    free = {role: free[role] for role in rules.visible_roles if role in free}
-    least = {role: least[role] for role in rules.visible_roles if role in least}
+    most, sure = free_by_role(agent, by_tasks + agent.others)
+    visible = rules.visible_roles
+    free = {role: amounts for role, amounts in most.items() if role in visible}
+    least = free if sure is most else {role: amounts for role, amounts in sure.items() if role in visible}
     return Offer(
         agent=agent.id,
         hostname=agent.hostname,

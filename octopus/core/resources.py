@@ -122,7 +122,10 @@ def without(these: Ranges, taken: Ranges) -> Ranges:
 
 def count(these: Ranges) -> int:
     """Return how many ports there are."""
-    return sum(end - begin + 1 for begin, end in these)
+    found = 0
+    for begin, end in these:
+        found += end - begin + 1
+    return found
 
 
 def holds(these: Ranges, port: int) -> bool:
