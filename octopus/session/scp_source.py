@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from fnmatch import fnmatchcase
 
 from octopus.core.errors import Disconnected
@@ -118,18 +118,16 @@ class ScpSource:
 
     async def _send_announced(self, file: OpenFile, path: bytes, size: int) -> None:
         async with together() as tasks:
-            # A client that dies closes its input, while its ssh goes on reading what nobody takes any more.
-            answer = tasks.create_task(self._stream.exactly(1))
-            failure = await self._send_content(file, size, answer)
+            # When a client dies its ssh ends the input, and may take nothing more: sending is cancelled then.
+            answer = tasks.create_task(self._answer())
+            failure = await self._send_content(file, size)
             await (self._tell(path, failure) if failure else self._stream.write(b"\0"))
-            await self._agreed(answer)
+            await self._agreed(await answer)
 
-    async def _send_content(self, file: OpenFile, size: int, answer: asyncio.Task[bytes | None]) -> FileFailure | None:
+    async def _send_content(self, file: OpenFile, size: int) -> FileFailure | None:
         """Send ``size`` bytes, as was said; return why they are not all the file's: zeros take the place of what is missing."""
         sent, failure = 0, None
         while sent < size:
-            if answer.done():
-                raise Disconnected("the client left off")
             length = min(BLOCK, size - sent)
             content = b""
             if failure is None:
@@ -155,15 +153,21 @@ class ScpSource:
         await self._stream.write(b"%s%04o %d %s\n" % (kind, found.mode & 0o7777, size, name.replace(b"\n", b"\\^J")))
         return await self._agreed()
 
-    async def _agreed(self, answering: Awaitable[bytes | None] | None = None) -> bool:
-        """Wait for the client's answer; False where it tells an error. Raise Disconnected where none comes, or a fatal one."""
-        answer = await (answering or self._stream.exactly(1))
+    async def _agreed(self, answer: bytes = b"") -> bool:
+        """Read the client's answer, unless given; False where it tells an error. Raise Disconnected for a fatal one."""
+        answer = answer or await self._answer()
         if answer == b"\0":
             return True
-        if answer is None or await self._stream.line(MAX_LINE) is None or answer != b"\x01":
+        if await self._stream.line(MAX_LINE) is None or answer != b"\x01":
             raise Disconnected("the client left off")
         self._status = 1
         return False
+
+    async def _answer(self) -> bytes:
+        answer = await self._stream.exactly(1)
+        if answer is None:
+            raise Disconnected("the client left off")
+        return answer
 
     async def _tell(self, path: bytes, error: FileFailure) -> None:
         self._status = 1
