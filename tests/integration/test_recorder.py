@@ -67,14 +67,12 @@ async def test_asciinema_replays_it(recordings: Recordings, tmp_path: Path) -> N
     for byte in shown:
         await recorder.write(Output(data=bytes([byte])))
     recording = await recorder.finish()
-    asciinema = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "asciinema", "cat", tmp_path / recording.path],
-        capture_output=True,
-        check=True,
-        env={**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(tmp_path)},
-    )
-    assert asciinema.stdout == shown
+    assert await asyncio.to_thread(_replayed, tmp_path, recording.path) == shown
+
+
+def _replayed(home: Path, recording: str) -> bytes:
+    command = [sys.executable, "-m", "asciinema", "cat", home / recording]
+    return subprocess.run(command, capture_output=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(home)}).stdout
 
 
 async def test_existing_file_is_never_touched(recordings: Recordings) -> None:
