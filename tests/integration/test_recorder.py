@@ -71,7 +71,7 @@ async def test_asciinema_replays_it(recordings: Recordings, tmp_path: Path) -> N
 
 
 def _replayed(home: Path, recording: str) -> bytes:
-    command = [sys.executable, "-m", "asciinema", "cat", home / recording]
+    command = [sys.executable, "-m", "asciinema", "cat", str(home / recording)]
     return subprocess.run(command, capture_output=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(home)}).stdout
 
 

@@ -57,6 +57,11 @@ def test_version_2_names_the_client() -> None:
     assert parse_v2(fixed(0x20, 0x00, 0), b"") is None
 
 
+def test_version_2_says_how_much_follows() -> None:
+    """So that no byte of the SSH handshake behind it is taken for the header."""
+    assert payload_length(fixed(0x21, 0x11, len(V4))) == len(V4)
+
+
 @pytest.mark.parametrize("start", [fixed(0x31, 0x11, 12), fixed(0x21, 0x11, 4096), b"x" * 16])
 def test_version_2_has_a_known_form(start: bytes) -> None:
     """Another version, an absurd length or another signature is refused before more is read."""
