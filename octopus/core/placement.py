@@ -118,7 +118,7 @@ def place(app: App, view: View, asked: int, placed: Sequence[Placed] = ()) -> tu
     """Return what becomes of ``asked`` more instances, and the cluster after it."""
     run = _Run(app, view, placed)
     found = run.count(asked)
-    run.spread(min(asked, MOST_PLACED))
+    run.spread(min(asked, MOST_PLACED), len(placed) + asked)
     after = msgspec.structs.replace(view, offers=run.after())
     spots = [
         Spot(agent=offer.agent, hostname=offer.hostname, instances=each)
@@ -138,6 +138,16 @@ def place(app: App, view: View, asked: int, placed: Sequence[Placed] = ()) -> tu
     return result, after
 
 
+def spread(app: App, view: View, asked: int, placed: Sequence[Placed], target: int) -> tuple[list[int], View]:
+    """Put up to ``asked`` instances on agents in one possible way: how many on each offer, and the cluster after it.
+
+    ``target`` is the number of instances in all that the app is to have, by which 1.11 balances groups.
+    """
+    run = _Run(app, view, placed)
+    run.spread(asked, target)
+    return run.board.counts, msgspec.structs.replace(view, offers=run.after())
+
+
 class _Run:
     """One app against one view."""
 
@@ -151,11 +161,10 @@ class _Run:
         self.surely = [sure.room(offer) for offer in view.offers]
         certain = not view.rules.contiguous_ports and all(offer.certain for offer in view.offers)
         self.perhaps = self.surely if certain else [self._fit.room(offer) for offer in view.offers]
-        self.board = self._board(0)
+        self.board = self._board(len(placed))
 
-    def _board(self, asked: int) -> Board:
-        by_target = self._view.rules.group_by_target
-        return Board(self.surely, self.reading, max(1, len(self._placed) + asked) if by_target else 0)
+    def _board(self, target: int) -> Board:
+        return Board(self.surely, self.reading, max(1, target) if self._view.rules.group_by_target else 0)
 
     def count(self, asked: int | None) -> Count:
         """Return bounds: at least by what is surely free, at most by what may be."""
@@ -166,9 +175,9 @@ class _Run:
         most = count(self.perhaps, self.reading, goal)
         return Count(least=min(least.least, most.least), most=most.most, exact=most.exact and least == most)
 
-    def spread(self, asked: int) -> None:
+    def spread(self, asked: int, target: int) -> None:
         """Put instances on agents in one possible way."""
-        self.board = self._board(asked)
+        self.board = self._board(target)
         self.board.spread(asked)
 
     def after(self) -> tuple[Offer, ...]:

@@ -6,7 +6,6 @@ Types and bounds come first, as Marathon's JSON reader has them (``error.expecte
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import msgspec
@@ -208,8 +207,3 @@ def _declared(fields: Fields) -> list[int] | None:
     if fields.has("portDefinitions"):
         return [each.port("port", 0) or 0 for each in fields.each("portDefinitions")]
     return fields.ports("ports") if fields.has("ports") else None
-
-
-def at_least_healthy(app: App) -> int:
-    """Return how many instances an upgrade leaves running."""
-    return math.ceil(app.instances * app.minimum_health - 1e-9)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from octopus.core.errors import InvalidDocument
-from octopus.core.placement_app import App, at_least_healthy, parse_app, parse_apps
+from octopus.core.placement_app import App, parse_app, parse_apps
 from octopus.core.placement_operators import Constraint, java_int, pattern
 from octopus.core.placement_rules import rules_of
 from octopus.core.resources import Amounts
@@ -273,12 +273,6 @@ def test_apps_as_marathons_answer_them() -> None:
     assert [parse_app(each, OLD).ports for each in old] == [(0, 0)]
     [nginx] = [parse_app(each, rules_of("1.5.0")) for each in new]
     assert (nginx.id, nginx.needs.cpus, nginx.ports, nginx.roles) == ("/nginx-green", 100, (0,), ("*", "slave_public"))
-
-
-@pytest.mark.parametrize(("instances", "share", "wanted"), [(3, 0.5, 2), (10, 0.7, 7), (4, 1.0, 4), (5, 0.0, 0), (3, 0.1, 1)])
-def test_how_many_stay_healthy(instances: int, share: float, wanted: int) -> None:
-    """Rounded up, but not for what floats make of 10 times 0.7."""
-    assert at_least_healthy(App(id="/a", instances=instances, minimum_health=share)) == wanted
 
 
 @pytest.mark.parametrize(
