@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -84,6 +85,39 @@ def sessions(
         return
     rows = [[one.session, one.login, one.client, one.app, one.task, one.began[:19], one.ended[:19], _outcome(one)] for one in found]
     table(["session", "login", "client", "app", "task", "began", "ended", "outcome"], rows, as_json=False)
+
+
+@verbs.command(epilog="Example: octopus kill s-0123456789abcdef --reason 'change freeze'")
+def kill(
+    session: Annotated[str, typer.Argument(help="The session, as octopus sessions --live lists it.")],
+    reason: Annotated[str, typer.Option(help="Told to the person, and on the audit trail.")] = "",
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """End a live session.
+
+    Asks the gateway that runs with this configuration; only its own user may (sudo -u octopus octopus kill …). On the audit trail
+    it is admin.kill.
+    """
+    from octopus import operations
+
+    asyncio.run(operations.kill(load(config), session, reason))
+    print(f"{printable(session)} is told to end")
+
+
+@verbs.command(epilog="Example: octopus prune --dry-run")
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Remove what is older than [audit] retention.
+
+    Whole finished files of the trail, oldest first, and the recordings they speak of. A note on the trail says which, and by it
+    the rest still verifies. Works with and without a running gateway; octopus-prune.timer runs it every day.
+    """
+    from octopus import operations
+
+    for line in asyncio.run(operations.prune(load(config), dry_run=dry_run)):
+        print(printable(line, MAX_TEXT))
 
 
 def _outcome(one: PastSession) -> str:

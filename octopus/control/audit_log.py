@@ -154,17 +154,18 @@ class FileAuditLog:
 
     async def _write_batch(self, batch: Sequence[_Waiting]) -> None:
         now = self._clock()
-        if self._ledger.rotation_due(self._file.size, now):
-            await self._rotate(now)
-        if self._trail.carry:
-            await self._append(self._ledger.carried(now))
+        await self._turn_over(now)
         await self._append(self._ledger.lines([one.fields for one in batch], now))
 
-    async def _rotate(self, now: float) -> None:
-        if self._trail.since_checkpoint:
-            await self._append([self._ledger.checkpoint("rotation", now)])
-        await self._on_disk_thread(partial(self._file.rotate, self._ledger.finished_name()))
-        self._trail.begin_file(first=False)
+    async def _turn_over(self, now: float) -> None:
+        """Begin another file when it is time, or make up for what the last beginning still lacks."""
+        if self._ledger.rotation_due(self._file.size, now):
+            if self._trail.since_checkpoint:
+                await self._append([self._ledger.checkpoint("rotation", now)])
+            await self._on_disk_thread(partial(self._file.rotate, self._ledger.finished_name()))
+            self._trail.begin_file(first=False)
+        if self._trail.carry:
+            await self._append(self._ledger.carried(now))
 
     async def _checkpoint(self, reason: str) -> None:
         await self._try(self._append([self._ledger.checkpoint(reason, self._clock())]))
@@ -219,8 +220,7 @@ class FileAuditLog:
         now = self._clock()
         if self._trail.unreadable:
             _log.error("lines of the audit trail cannot be read", lines=self._trail.unreadable, path=str(self._file.path))
-        if self._trail.carry:
-            await self._append(self._ledger.carried(now))
+        await self._turn_over(now)
         if torn:
             excerpt = printable(torn.decode("utf-8", "replace"))
             _log.warning("cut a torn last line off the audit trail", bytes=len(torn), excerpt=excerpt)

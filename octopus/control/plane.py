@@ -149,6 +149,22 @@ class AttachCall(Value, frozen=True, kw_only=True):
     sessions: tuple[LiveSession, ...]
 
 
+class KillCall(Value, frozen=True, kw_only=True):
+    """An operator asks to end a session; ``operator`` is who, as far as the operator's own process can tell."""
+
+    session: str
+    operator: str
+    reason: str = ""
+
+
+class Operator(Protocol):
+    """What an operator's process on the same machine may ask, over the same socket as the workers."""
+
+    async def kill(self, call: KillCall) -> None:
+        """End a session. Raise NoSuchTarget, AuditUnavailable, ControlUnavailable."""
+        ...
+
+
 class Start(Value, frozen=True, kw_only=True, tag="start"):
     """First packet to a worker: who it is and where things are.
 

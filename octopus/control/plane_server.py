@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from octopus.control.plane import AdmitCall, AttachCall, AuthAttempt, CandidatesCall, Command, Plane, ReplacementCall
+from octopus.control.plane import AdmitCall, AttachCall, AuthAttempt, CandidatesCall, Command, KillCall, Operator, Plane, ReplacementCall
 from octopus.core.errors import ControlUnavailable, InvalidRequest, OctopusError
 from octopus.core.failures import describe
 from octopus.core.types import AuditEvent, Value
@@ -37,12 +37,12 @@ _log = structlog.get_logger(__name__)
 
 
 class PlaneServer:
-    """Serves a plane at ``path`` (0600). ``grace`` is how many seconds calls under way get when it stops."""
+    """Serves a plane, and an operator's calls, at ``path`` (0600). ``grace`` is how many seconds calls under way get when it stops."""
 
-    def __init__(self, plane: Plane, path: Path, *, grace: int = 5) -> None:
+    def __init__(self, plane: Plane, path: Path, *, operator: Operator | None = None, grace: int = 5) -> None:
         self._path = path
         config = uvicorn.Config(
-            plane_app(plane),
+            plane_app(plane, operator),
             http=_SameUser,
             ws="none",
             lifespan="off",
@@ -65,8 +65,8 @@ class PlaneServer:
         self._server.should_exit = True
 
 
-def plane_app(plane: Plane) -> Starlette:
-    """Return the ASGI application of the plane's calls."""
+def plane_app(plane: Plane, operator: Operator | None = None) -> Starlette:
+    """Return the ASGI application of the plane's calls and, where there is one, the operator's."""
 
     async def authenticate(attempt: AuthAttempt) -> object:
         return await plane.authenticate(attempt)
@@ -82,6 +82,12 @@ def plane_app(plane: Plane) -> Starlette:
 
     async def record(event: AuditEvent) -> object:
         await plane.record(event)
+        return None
+
+    async def kill(call: KillCall) -> object:
+        if operator is None:
+            raise InvalidRequest("no operator's calls are served here")
+        await operator.kill(call)
         return None
 
     async def attach(request: Request) -> Response:
@@ -101,6 +107,7 @@ def plane_app(plane: Plane) -> Starlette:
             Route("/candidates", _answering(CandidatesCall, candidates), methods=["POST"]),
             Route("/replacement", _answering(ReplacementCall, replacement), methods=["POST"]),
             Route("/record", _answering(AuditEvent, record), methods=["POST"]),
+            Route("/kill", _answering(KillCall, kill), methods=["POST"]),
             Route("/attach", attach, methods=["POST"]),
         ]
     )

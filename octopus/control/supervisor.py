@@ -19,6 +19,7 @@ from octopus.control import listeners
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import ControlPlane
 from octopus.control.lost_workers import LostWorkers, Reap
+from octopus.control.operator_calls import OperatorCalls
 from octopus.control.placing import BULK_RATE, ConnectionLimits, WorkerLoad
 from octopus.control.plane import Start, StopWorker
 from octopus.control.plane_server import PlaneServer
@@ -82,7 +83,8 @@ class Supervisor:
         self._ready = ready or _at_once
         self._version = version
         self._locks = WorkerLocks(runtime / "workers")
-        self._server = PlaneServer(plane, runtime / "plane.sock")
+        operator = OperatorCalls(log=log, live=plane.live, kill=plane.kill, new_id=new_id)
+        self._server = PlaneServer(plane, runtime / "plane.sock", operator=operator)
         self._lost = LostWorkers(
             log=log,
             endings=plane.endings,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from octopus.cli import run
+from octopus.control import audit_prune
+from octopus.control.audit_file import finished_files
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.audit_signing import Signer
-from octopus.core.types import AuditEvent
+from octopus.control.audit_verify import verify
+from octopus.control.control_plane import ControlPlane
+from octopus.control.operator_calls import OperatorCalls
+from octopus.control.plane import Attached, KillSession
+from octopus.control.plane_server import PlaneServer
+from octopus.core.types import AuditEvent, Connection
+from octopus.operations import operator
+from tests.plane_parts import ALICE, SHELL, in_process, trail
 
 NOON = 1_700_000_000.0
 DAY = 86_400.0
@@ -163,3 +174,135 @@ async def test_sessions_are_not_listed_for_nonsense(tmp_path: Path, capsys: pyte
     await some_sessions(tmp_path / "audit")
     assert run(["sessions", *arguments, *configured(tmp_path)]) == 64
     assert capsys.readouterr().out == ""
+
+
+class Recorder:
+    """The audit log, as the plane lets one write it."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.append = plane.record
+
+
+@asynccontextmanager
+async def gateway(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    """Run a control plane and its socket where the configuration says."""
+    async with in_process(tmp_path) as plane, asyncio.TaskGroup() as tasks:
+        calls = OperatorCalls(log=Recorder(plane), live=plane.live, kill=plane.kill, new_id=iter("123").__next__)
+        server = PlaneServer(plane, tmp_path / "run" / "plane.sock", operator=calls, grace=1)
+        serving = tasks.create_task(server.run())
+        yield plane
+        plane.attachments.close()
+        server.stop()
+        await serving
+
+
+async def test_kill_ends_a_live_session(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its worker is told to, and the trail says by whom and why; what is not live is 68, a worker that does not listen 69."""
+    arguments = ["--reason", "change\nfreeze", *configured(tmp_path)]
+    async with gateway(tmp_path) as plane:
+        await plane.admit("s-1", ALICE, Connection(id="c-1", client="10.0.0.1:4000", worker="w-1"), "web.1", SHELL)
+        assert await asyncio.to_thread(run, ["kill", "s-1", *arguments]) == 69
+        commands = aiter(plane.attach("w-1", 1, ()))
+        assert await anext(commands) == Attached()
+        assert await asyncio.to_thread(run, ["kill", "s-1", *arguments]) == 0
+        assert await anext(commands) == KillSession(session="s-1", reason="change\\nfreeze")
+        assert await asyncio.to_thread(run, ["kill", "s-2", *arguments]) == 68
+    killed = [line for line in trail(tmp_path) if line["event"] == "admin.kill"]
+    assert [(line["session"], line["login"], line["operator"]) for line in killed] == [("s-1", "alice", operator())] * 2
+    assert capsys.readouterr().out.splitlines()[-1] == "s-1 is told to end"
+
+
+def test_kill_needs_a_gateway(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without one it is 69, in one line."""
+    assert run(["kill", "s-1", *configured(tmp_path)]) == 69
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+async def old_trail(directory: Path) -> None:
+    """Write a trail of five files, long ago, each with a session and its recording."""
+    now = [NOON]
+    for number in range(5):
+        path = directory / "recordings" / "2023" / f"{number}" / f"s-{number}.cast"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"abc")
+        recording = {
+            "path": f"2023/{number}/s-{number}.cast",
+            "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            "size": 3,
+        }
+        now[0] += DAY
+        await write(directory, [event("session.ended", f"s-{number}", recordings=[recording])], lambda: now[0])
+
+
+async def test_prune_removes_what_is_old(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Finished files but the newest, with their recordings and empty folders; the rest verifies."""
+    audit = tmp_path / "audit"
+    await old_trail(audit)
+    config = configured(tmp_path)
+    before = finished_files(audit)
+    assert await asyncio.to_thread(run, ["prune", "--dry-run", *config]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{path.name}: would be removed, with 1 recordings" for path in before[:-1]]
+    assert finished_files(audit) == before
+    assert await asyncio.to_thread(run, ["prune", *config]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{path.name}: removed, with 1 recordings" for path in before[:-1]]
+    verdict = verify(audit)
+    assert (verdict.faults, verdict.recordings) == ((), 2)
+    assert f"{len(before) - 1} files were pruned" in verdict.notes[0]
+    assert sorted(path.name for path in (audit / "recordings" / "2023").iterdir()) == ["3", "4"]
+    # The note began another file, so there is one more to remove, and then no more.
+    assert await asyncio.to_thread(run, ["prune", *config]) == 0
+    assert await asyncio.to_thread(run, ["prune", *config]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "nothing is old enough to be removed"
+    assert verify(audit).faults == ()
+
+
+async def test_prune_half_done_verifies_and_is_finished(tmp_path: Path) -> None:
+    """After the note, and after each thing that is removed."""
+    audit = tmp_path / "audit"
+    await old_trail(audit)
+    files = audit_prune.old_files(audit, NOON + 400 * DAY)
+    assert len(files) == 3
+    await write(audit, [audit_prune.note(files)], lambda: NOON + 400 * DAY)
+    assert verify(audit).faults == ()
+    for one in files:
+        (audit / "recordings" / one.recordings[0]).unlink()
+        assert verify(audit).faults == ()
+        (audit / one.name).unlink()
+        assert verify(audit).faults == ()
+        assert audit_prune.old_files(audit, NOON + 5 * DAY)[:1] != [one]
+
+
+async def test_prune_without_a_note_is_a_fault(tmp_path: Path) -> None:
+    """What somebody else removed is missing."""
+    await old_trail(tmp_path)
+    finished_files(tmp_path)[0].unlink()
+    assert [fault.kind for fault in verify(tmp_path).faults] == ["missing"]
+
+
+async def test_prune_works_beside_a_gateway(tmp_path: Path) -> None:
+    """The gateway, which holds the trail, writes the note."""
+    audit = tmp_path / "audit"
+    await old_trail(audit)
+    async with gateway(tmp_path):
+        assert await asyncio.to_thread(run, ["prune", *configured(tmp_path)]) == 0
+        assert [line["event"] for line in trail(tmp_path)].count("audit.pruned") == 1
+    assert verify(audit).faults == ()
+
+
+async def test_what_is_not_old_stays(tmp_path: Path) -> None:
+    """As the retention says; and a file that cannot be read stays, with all after it."""
+    await old_trail(tmp_path)
+    names = [path.name for path in finished_files(tmp_path)]
+    assert [one.name for one in audit_prune.old_files(tmp_path, NOON + 2.5 * DAY)] == names[:2]
+    assert audit_prune.old_files(tmp_path, NOON) == []
+    (tmp_path / names[1]).write_bytes(b"garbage\n")
+    assert [one.name for one in audit_prune.old_files(tmp_path, NOON + 400 * DAY)] == names[:1]
+
+
+async def test_prune_removes_nothing_outside(tmp_path: Path) -> None:
+    """Whatever a line says its recording is."""
+    outside = tmp_path / "outside.cast"
+    outside.touch()
+    one = audit_prune.OldFile(name="x", first=1, last=1, hash="", ended="", recordings=("../outside.cast", str(outside), "a\0.cast", "x"))
+    audit_prune.remove(tmp_path / "audit", [one])
+    assert outside.exists()

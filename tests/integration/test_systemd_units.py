@@ -12,6 +12,7 @@ from tests.parts.tools import missing, need
 
 UNITS = Path(__file__).parents[2] / "systemd"
 PROGRAM = "/opt/octopus/bin/octopus"
+NAMES = ("octopus.socket", "octopus.service", "octopus-prune.service", "octopus-prune.timer")
 
 
 def installed_program() -> Path:
@@ -22,11 +23,11 @@ def installed_program() -> Path:
 
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     """Nothing to complain of, once ExecStart names a program that this machine has: the one installed here."""
-    for name in ("octopus.socket", "octopus.service"):
+    for name in NAMES:
         text = (UNITS / name).read_text().replace(f"={PROGRAM} ", f"={installed_program()} ")
         (tmp_path / name).write_text(text)
     verified = subprocess.run(
-        [need("systemd-analyze", "systemd"), "verify", "--man=no", "--recursive-errors=no", "octopus.socket", "octopus.service"],
+        [need("systemd-analyze", "systemd"), "verify", "--man=no", "--recursive-errors=no", *NAMES],
         cwd=tmp_path,
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
         capture_output=True,
@@ -48,3 +49,12 @@ def test_the_service_is_not_root_and_spares_sessions() -> None:
     assert (service["Type"], service["User"]) == ("notify", "octopus")
     assert (service["KillMode"], service["RuntimeDirectoryPreserve"]) == ("process", "yes")
     assert "u octopus " in (UNITS / "octopus.sysusers").read_text()
+
+
+def test_pruning_reads_what_the_service_reads() -> None:
+    """The same account, configuration and credentials, every day."""
+    gateway, prune = ((UNITS / name).read_text().splitlines() for name in ("octopus.service", "octopus-prune.service"))
+    assert f"ExecStart={PROGRAM} prune --config /etc/octopus/octopus.toml" in prune
+    for shared in ("User=", "Group=", "UMask=", "LoadCredential="):
+        assert [line for line in prune if line.startswith(shared)] == [line for line in gateway if line.startswith(shared)]
+    assert "OnCalendar=daily" in (UNITS / "octopus-prune.timer").read_text().splitlines()

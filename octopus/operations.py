@@ -1,0 +1,66 @@
+"""What operators do to a gateway from the command line: end a session, prune the trail; through the running gateway where there is one."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from octopus import building
+from octopus.config import Config
+from octopus.control import audit_prune
+from octopus.control.plane import KillCall
+from octopus.core.errors import ControlUnavailable
+from octopus.core.types import AuditEvent
+from octopus.session.plane_calls import PlaneCalls
+
+_NOBODY = 0xFFFF_FFFF
+"""What proc(5) loginuid holds for a process that no login led to."""
+
+
+async def kill(config: Config, session: str, reason: str) -> None:
+    """End a live session. Raise NoSuchTarget, ControlUnavailable, AuditUnavailable."""
+    async with PlaneCalls(_socket(config), patience=0.0) as calls:
+        await calls.call("kill", KillCall(session=session, operator=operator(), reason=reason), type(None))
+
+
+async def prune(config: Config, *, dry_run: bool = False) -> list[str]:
+    """Remove what is older than the retention, and return a line for each file. Raise AuditUnavailable."""
+    directory = Path(config.audit.directory)
+    if not config.audit.retention:
+        return ["nothing is removed: [audit] retention keeps all"]
+    files = audit_prune.old_files(directory, time.time() - config.audit.retention)
+    if files and not dry_run:
+        await _record(config, audit_prune.note(files))
+        audit_prune.remove(directory, files)
+    done = "would be removed" if dry_run else "removed"
+    told = [f"{one.name}: {done}, with {len(one.recordings)} recordings" for one in files]
+    return told or ["nothing is old enough to be removed"]
+
+
+def operator() -> str:
+    """Return who runs this process: the user who logged in, also behind sudo, as far as the kernel knows; else the process' own user."""
+    user = os.getuid()
+    with suppress(OSError, ValueError):
+        login = int(Path("/proc/self/loginuid").read_text())
+        user = login if login != _NOBODY else user
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"uid {user}"
+
+
+async def _record(config: Config, event: AuditEvent) -> None:
+    """Have the running gateway write the event; without one, write it here."""
+    try:
+        async with PlaneCalls(_socket(config), patience=0.0) as calls:
+            await calls.call("record", event, type(None))
+    except ControlUnavailable:
+        async with building.audit_log(config.audit) as log:
+            await log.append(event)
+
+
+def _socket(config: Config) -> Path:
+    return Path(config.ssh.runtime_directory) / "plane.sock"
