@@ -13,7 +13,7 @@ from octopus.core.types import Allow, AuditEvent, Connection, ExecSpec, FileRigh
 class FakePlane:
     """A Plane of people (``passwords`` by login, ``keys``: fingerprint to login) and of tasks by user name; ``events`` is its trail.
 
-    ``refusals`` are raised by ``admit``, by name; ``failing`` by ``record``, by event.
+    ``refusals`` are raised by ``admit``, by name; ``failing`` by ``record``, by event. ``admit`` sets ``asked`` and waits for ``gate``.
     """
 
     def __init__(self, tasks: Mapping[str, Target], *, passwords: Mapping[str, str], keys: Mapping[str, str] | None = None) -> None:
@@ -30,6 +30,9 @@ class FakePlane:
         self.rights = FileRights(download=True, upload=True)
         self.successor = ""
         self.recorded = asyncio.Condition()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.asked = asyncio.Event()
 
     async def authenticate(self, attempt: AuthAttempt) -> Identity:
         """See ``Plane``."""
@@ -53,6 +56,8 @@ class FakePlane:
     async def admit(self, session: str, identity: Identity, connection: Connection, name: str, request: SessionRequest) -> Admission:
         """See ``Plane``."""
         self.requests.append(request)
+        self.asked.set()
+        await self.gate.wait()
         if name in self.refusals:
             raise self.refusals[name]
         if name not in self.tasks:

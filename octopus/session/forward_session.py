@@ -59,6 +59,7 @@ class ForwardSession:
         self._left = asyncio.Event()
         self._settled = asyncio.Event()
         self._numbers = itertools.count(1)
+        self._waiting = 0
         self._opened = 0
         self._refused: set[str] = set()
         self._refusals = 0
@@ -87,14 +88,18 @@ class ForwardSession:
 
     async def open(self, host: str, port: int, client: ForwardClient) -> None:
         """Connect the client to a port; returns when it may be told so. Raise what keeps it from that."""
-        await self._settled.wait()
+        if self._waiting + len(self._tasks) >= self._max_open:
+            raise TooManySessions(f"{self._max_open} forwarded connections", notice="too many forwarded connections")
+        self._waiting += 1
+        try:
+            await self._settled.wait()
+        finally:
+            self._waiting -= 1
         if self.failure:
-            raise type(self.failure)(str(self.failure), notice=self.failure.notice)
+            raise self.failure.with_traceback(None)
         live, group = self.live, self._group
         if live is None or group is None or self.over:
             raise SessionEnded("over", notice="this session has ended")
-        if len(self._tasks) >= self._max_open:
-            raise TooManySessions(f"{self._max_open} forwarded connections", notice="too many forwarded connections")
         forward = Forward(Asked(host=host, port=port, number=next(self._numbers)), client, self._record, self._watch, self.traffic)
         task = group.create_task(self._run(forward, live.admission))
         self._tasks[task] = None
@@ -104,9 +109,7 @@ class ForwardSession:
     async def run(self, name: str) -> None:
         """Be admitted to ``name`` and forward until the connection or somebody ends it; ``failure`` says what went wrong."""
         try:
-            request = SessionRequest(kind=RequestKind.FORWARD)
-            admission = await self._trail.admit(name, request)
-            await self._forward(admission)
+            await self._forward(await self._trail.admit(name, SessionRequest(kind=RequestKind.FORWARD)))
         except OctopusError as error:
             _log.info("forwarding refused or cut off", kind=type(error).__name__, error=str(error))
             self.failure = error
@@ -125,6 +128,9 @@ class ForwardSession:
             why = ""
         except OctopusError as error:
             why = str(error)
+            raise
+        except Exception:
+            why = "internal error"
             raise
         finally:
             more = {"forwards": self._opened, "refused": self._refusals}

@@ -10,6 +10,7 @@ import structlog
 from octopus.core.errors import OctopusError, Refused, TooManySessions
 from octopus.session.forward_channel import ForwardClient
 from octopus.session.forward_session import ForwardSession
+from octopus.session.listing import listed
 
 _log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ class Forwarding:
         try:
             await session.open(host, port, client)
         except OctopusError as error:
-            raise asyncssh.ChannelOpenError(_code(error), f"octopus: {error.notice} [{session.id}]") from error
+            raise asyncssh.ChannelOpenError(_code(error), f"octopus: {error.notice}{listed(error)} [{session.id}]") from error
         except Exception as error:
             _log.exception("forwarding failed with a bug", session=session.id)
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"octopus: internal error [{session.id}]") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from octopus.control.plane import Candidate
-from octopus.core.errors import printable
+from octopus.core.errors import AmbiguousTarget, OctopusError, printable
 from octopus.session.durations import age
 
 HELP = """\
@@ -20,13 +20,26 @@ octopus: ssh into the containers of running tasks
 
   ssh NAME@GATEWAY COMMAND     runs a command; its exit status is yours
   ssh LOGIN+@GATEWAY ps [TEXT] lists what you may enter
+
+  ssh -L 8080:localhost:PORT NAME@GATEWAY   forwards a port of the task's own
 """
+
+MAX_LISTED = 20
+"""Candidates a refusal lists."""
 
 
 def plain(text: str, width: int = 300) -> str:
     """Return upstream text safe for a terminal, one cell a character: all but printable ASCII is escaped, cut to ``width``."""
     shown = printable(text, width).encode("ascii", "backslashreplace").decode("ascii").replace("\\u2026", ">")
     return shown if len(shown) <= width else shown[: max(0, width - 1)] + ">"[: width or 0]
+
+
+def listed(error: OctopusError) -> str:
+    """Return what a refusal's notice is followed by: the tasks an ambiguous name may mean."""
+    if not isinstance(error, AmbiguousTarget) or not error.candidates:
+        return ""
+    rest = len(error.candidates) - MAX_LISTED
+    return ": " + ", ".join(map(plain, error.candidates[:MAX_LISTED])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def table(candidates: Iterable[Candidate], now: float) -> str:

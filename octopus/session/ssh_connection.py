@@ -21,6 +21,8 @@ from octopus.session.ssh_keys import OfferedKey
 ProveKey = Callable[[str, OfferedKey], Awaitable[bool]]
 """Asks, by user name, whether the owner of a key may come in; its signature is verified."""
 
+FORWARD_WINDOW = 1 << 20
+"""Bytes that a client may send to a port that does not read."""
 MAX_ENVIRONMENT = 64
 MAX_ENVIRONMENT_BYTES = 32_768
 
@@ -123,7 +125,7 @@ class GatewayConnection(asyncssh.SSHServerConnection):
 
     def create_forward_channel(self) -> ForwardChannel:
         """Return a channel for a connection to a port."""
-        return ForwardChannel(self, self._loop, None, "strict", self._window, self._max_pktsize)
+        return ForwardChannel(self, self._loop, None, "strict", FORWARD_WINDOW, self._max_pktsize)
 
     def _cleanup(self, exc: Exception | None) -> None:
         super()._cleanup(exc)

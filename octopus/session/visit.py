@@ -10,13 +10,11 @@ import structlog
 from octopus.core.errors import AmbiguousTarget, InvalidRequest, InvalidTarget, OctopusError, printable
 from octopus.core.names import parse_user_name
 from octopus.session.authentication import Login
-from octopus.session.listing import plain
+from octopus.session.listing import listed
 from octopus.session.lobby import Lobby
 from octopus.session.session import Session, tell
 from octopus.session.ssh_channel import ClientChannel
 
-MAX_LISTED = 20
-"""Candidates a refusal lists."""
 BUG = 70
 
 OpenSession = Callable[[str], AbstractContextManager[Session]]
@@ -51,7 +49,7 @@ class Visit:
             await self._serve()
         except OctopusError as error:
             getattr(_log, error.level)("session refused or cut off", session=self._session, kind=type(error).__name__, error=str(error))
-            await self._tell(error.notice + _listed(error), error.exit_status)
+            await self._tell(error.notice + listed(error), error.exit_status)
         except Exception:
             _log.exception("session failed with a bug", session=self._session)
             await self._tell("internal error", BUG)
@@ -96,10 +94,3 @@ class Visit:
 def _body(name: str) -> str:
     target = parse_user_name(name).target
     return target.body if target else ""
-
-
-def _listed(error: OctopusError) -> str:
-    if not isinstance(error, AmbiguousTarget) or not error.candidates:
-        return ""
-    rest = len(error.candidates) - MAX_LISTED
-    return ": " + ", ".join(map(plain, error.candidates[:MAX_LISTED])) + (f" and {rest} more" if rest > 0 else "")

@@ -7,11 +7,12 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import asyncssh
 import pytest
 
-from octopus.core.errors import AccessDenied, AuditUnavailable, ContainerUnavailable, NoSuchTarget
+from octopus.core.errors import AccessDenied, AmbiguousTarget, AuditUnavailable, ContainerUnavailable, NoSuchTarget, OctopusError
 from octopus.core.types import AuditEvent, Obligations, RequestKind
 from octopus.demo.engines import free_port
 from tests.parts.gateway import GatewayPart, gateway_part
@@ -227,6 +228,42 @@ async def test_a_target_that_comes_later_is_found_then(part: GatewayPart) -> Non
         assert await reader.read() == b""
 
 
+async def test_an_ambiguous_target_lists_what_it_may_mean(part: GatewayPart) -> None:
+    """In the same one line."""
+    part.plane.refusals["t"] = AmbiguousTarget(candidates=["web.1", "web.2"])
+    async with connection(part) as ssh:
+        with pytest.raises(asyncssh.ChannelOpenError, match=r"octopus: several running tasks match: web.1, web.2 \[s-"):
+            await ssh.open_connection("localhost", 80)
+
+
+async def test_those_who_wait_for_the_control_plane_are_counted_too(part: GatewayPart) -> None:
+    """While a session is not admitted yet no more may be asked for than it could have."""
+    part.plane.gate.clear()
+    async with listen(echo) as server, connection(part) as ssh:
+        part.forwards.ports.add(server.port)
+        waiting = [asyncio.create_task(ssh.open_connection("localhost", server.port)) for _ in range(129)]
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        [refused] = done
+        with pytest.raises(asyncssh.ChannelOpenError, match="too many forwarded connections"):
+            await refused
+        part.plane.gate.set()
+        assert sum(isinstance(one, tuple) for one in await asyncio.gather(*waiting, return_exceptions=True)) == 128
+
+
+async def test_a_connection_that_ends_before_its_session_begins(part: GatewayPart) -> None:
+    """What was admitted for nobody ends at once."""
+    part.plane.gate.clear()
+    async with connection(part) as ssh:
+        waiting = asyncio.create_task(ssh.open_connection("localhost", 80))
+        await part.plane.asked.wait()
+        ssh.abort()
+        with pytest.raises(asyncssh.Error):
+            await waiting
+    part.plane.gate.set()
+    [end] = await part.plane.ended()
+    assert (end.event, end.data["forwards"]) == ("session.ended", 0)
+
+
 async def test_what_does_not_answer_is_said_so(part: GatewayPart) -> None:
     """A port where nothing listens fails its own channel; a bug does too, and the connection lives on."""
     port = free_port(HERE)
@@ -282,6 +319,17 @@ async def test_nothing_passes_that_is_not_on_the_trail(part: GatewayPart) -> Non
             await ssh.open_connection("localhost", server.port)
         [end] = await part.plane.ended()
     assert (end.event, part.forwards.open) == ("session.failed", 0)
+
+
+async def test_a_bug_is_one_line_and_an_end_on_the_trail(part: GatewayPart) -> None:
+    """An error nobody thought of ends the session; the connection lives on."""
+    part.plane.failing["session.started"] = cast(OctopusError, ZeroDivisionError("secret detail"))
+    async with connection(part) as ssh:
+        with pytest.raises(asyncssh.ChannelOpenError, match=r"^octopus: internal error \[s-[0-9a-f]+\]$"):
+            await ssh.open_connection("localhost", 80)
+        [end] = await part.plane.ended()
+        assert (end.event, end.data["reason"]) == ("session.failed", "internal error")
+        assert not ssh.is_closed()
 
 
 @pytest.mark.parametrize("handler", [silence, echo, goes_on(b"x", b"x" * 65_536)], ids=["silence", "echo", "flood"])
