@@ -46,9 +46,12 @@ NAMES = [
 async def upload(files: ContainerFiles, path: bytes, data: bytes, mode: WriteMode | None = None, piece: int = PIECE) -> Passed:
     """Write a file as a client does."""
     writer = await files.open_write(await files.resolve(path), mode or WriteMode())
-    for at in range(0, len(data), piece):
-        await writer.write(at, data[at : at + piece])
-    return await writer.close()
+    try:
+        for at in range(0, len(data), piece):
+            await writer.write(at, data[at : at + piece])
+        return await writer.close()
+    finally:
+        await writer.abort()
 
 
 async def download(files: ContainerFiles, path: bytes, piece: int = PIECE) -> tuple[bytes, Passed]:

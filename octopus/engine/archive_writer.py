@@ -81,6 +81,8 @@ class ArchiveWriter:
         """See ``FileWriter.write``."""
         async with self._turn:
             self._check()
+            if not data:
+                return
             offset = self._attributes.size if self._append else offset
             try:
                 await self._spool.write(offset, data)

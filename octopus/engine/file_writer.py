@@ -56,6 +56,8 @@ class ShellWriter:
         """See ``FileWriter.write``."""
         async with self._turn:
             self._check()
+            if not data:
+                return
             if self._opened.append:
                 offset = self._size
             if self._buffer and offset != self._start + len(self._buffer):
