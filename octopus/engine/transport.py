@@ -45,16 +45,23 @@ class PlainStream:
 
     async def write(self, data: bytes) -> None:
         """Send; waits while the peer's buffer is full."""
+        self._check()
         self._writer.write(data)
         await self._writer.drain()
 
     async def write_eof(self) -> None:
         """Shut down the sending side."""
+        self._check()
         self._writer.write_eof()
 
     def close(self) -> None:
         """Drop the connection, with what is not sent yet."""
         self._writer.transport.abort()
+
+    def _check(self) -> None:
+        # uvloop's transports raise RuntimeError once they are closed, which a reset by the peer does.
+        if self._writer.transport.is_closing():
+            raise ConnectionResetError("the connection is closed")
 
 
 class TlsStream:

@@ -6,17 +6,19 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+import struct
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from octopus.core.types import EngineAddress
 from octopus.demo.certificates import Authority
 from octopus.engine.endpoint import open_endpoint, tls_context
-from octopus.engine.transport import connect_tls
+from octopus.engine.transport import connect_tcp, connect_tls
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 Serve = Callable[[ssl.SSLSocket], None]
@@ -114,3 +116,24 @@ async def test_a_handshake_that_hangs_can_be_given_up(tls_authority: Authority, 
             connection.settimeout(20)
             while await asyncio.to_thread(connection.recv, 65536):
                 pass
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_every_failure_of_a_stream_is_an_os_error(run: Callable[[Coroutine[None, None, None]], None]) -> None:
+    """Also of one that the peer has reset, on either event loop."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async def talk() -> None:
+        async with await asyncio.start_server(reset, "127.0.0.1", 0) as server:
+            stream = await connect_tcp("127.0.0.1", server.sockets[0].getsockname()[1])
+            await stream.write(b"x")
+            for use in (stream.read(1), stream.write(b"x"), stream.write_eof(), stream.read(1), stream.write(b"x")):
+                with pytest.raises(OSError, match=r"reset|closed"):
+                    await use
+            stream.close()
+
+    run(talk())
