@@ -98,7 +98,7 @@ async def test_agent_and_x11_are_refused(scene: Scene) -> None:
     assert ended.stdout == b"0\n"
 
 
-@pytest.mark.parametrize("subsystem", ["sftp", "no-such-thing", "netconf"])
+@pytest.mark.parametrize("subsystem", ["no-such-thing", "netconf"])
 async def test_subsystem_is_refused(scene: Scene, subsystem: str) -> None:
     """A subsystem that is not offered is one clear line and a status."""
     ended = await asked(scene, "-s", command=subsystem)
