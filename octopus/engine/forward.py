@@ -87,7 +87,8 @@ class RelayedStream:
         self.address = f"container:{port}"
         self._output = output
         self._first = first
-        self.write = stream.write
+        self._stream = stream
+        self._over = False
         self.write_eof = stream.write_eof
 
     async def read(self) -> bytes:
@@ -98,7 +99,14 @@ class RelayedStream:
         async for output in self._output:
             if not output.stderr:
                 return output.data
+        self._over = True
         return b""
+
+    async def write(self, data: bytes) -> None:
+        """See ``ForwardStream``; once the command has ended there is nobody to send to."""
+        if self._over:
+            raise ContainerUnavailable(f"{self.address}: closed by the task")
+        await self._stream.write(data)
 
 
 async def connect_agent(container: str, host: str, port: int, timeout: float) -> AgentStream:  # noqa: ASYNC109  one of the limits

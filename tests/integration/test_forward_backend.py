@@ -139,6 +139,8 @@ async def test_end_of_input_reaches_the_server(forwards: DockerForwards, docker_
             await stream.write(b"question")
             await stream.write_eof()
             assert await whole(stream) == b"question"
+            with pytest.raises(ContainerUnavailable, match="closed by the task"):
+                await stream.write(b"too late")
 
 
 async def test_only_the_rule_opens_the_loopback(forwards: DockerForwards, docker_engine: Engine) -> None:

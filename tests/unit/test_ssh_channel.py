@@ -9,8 +9,9 @@ import pytest
 
 from octopus.core.errors import Disconnected
 from octopus.core.types import Input, InputEof, Resize, Signal, TermSize
-from octopus.session.ssh_channel import CHUNK, ClientChannel
+from octopus.session.ssh_channel import ClientChannel
 from octopus.session.ssh_connection import GatewayConnection
+from octopus.session.ssh_stream import CHUNK
 
 
 def channel(**limits: Any) -> ClientChannel:
