@@ -20,7 +20,6 @@ from octopus.core.files import (
     NotADirectory,
     Place,
     Space,
-    TooManyLinks,
     WriteMode,
 )
 from octopus.core.ports import FileReader, FileWriter
@@ -28,12 +27,12 @@ from octopus.engine.archive import Archive
 from octopus.engine.archive_changes import ArchiveChanges, attributes, header
 from octopus.engine.archive_reader import ArchiveReader
 from octopus.engine.archive_stat import ArchiveStat
+from octopus.engine.archive_walk import walk
 from octopus.engine.archive_writer import ArchiveWriter, Spool, changed
 from octopus.engine.file_answers import TEMPORARY
-from octopus.engine.file_rights import ENTER, READ, WRITE, Rights
+from octopus.engine.file_rights import READ, WRITE, Rights
 from octopus.engine.file_shell import FileLimits
 
-MAX_LINKS = 40
 UMASK = 0o022
 BLIND = (b"/proc", b"/sys", b"/dev")
 """What every container has mounted and the archive API does not see."""
@@ -70,29 +69,8 @@ class ArchiveFiles:
 
     async def resolve(self, path: bytes, *, follow: bool = True) -> Place:
         """See ``ContainerFiles.resolve``: each name in turn, as the kernel walks."""
-        left = [name for name in posixpath.join(self.home, path).split(b"/") if name not in (b"", b".")]
-        follow = follow or path.endswith((b"/", b"/.", b"/.."))
-        at, links, entry = b"/", 0, await self._stat.ownerless(b"/")
-        while left:
-            if entry is None:
-                raise NoSuchFile
-            if entry.kind != tarfile.DIRTYPE:
-                raise NotADirectory
-            if self._rights.uid:
-                self._rights.check(await self._attributes(at), ENTER)
-            name = left.pop(0)
-            there = posixpath.dirname(at) if name == b".." else posixpath.join(at, name)
-            entry = await self._stat.ownerless(self._seen(there))
-            if entry is not None and entry.kind == tarfile.SYMTYPE and (left or follow):
-                links += 1
-                if links > MAX_LINKS:
-                    raise TooManyLinks
-                left = [part for part in entry.link.split(b"/") if part not in (b"", b".")] + left
-                at = b"/" if entry.link.startswith(b"/") else at
-                entry = await self._stat.ownerless(at)
-            else:
-                at = there
-        found = await self._stat.find(at) if entry else None
+        at, there = await walk(self._stat, self._rights, self._seen, posixpath.join(self.home, path), follow=follow)
+        found = await self._stat.find(at) if there else None
         if found is None and at in self._writers:
             found = await self._writers[at].stat()
         return Place(asked=path, path=at, attributes=found)

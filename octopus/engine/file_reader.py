@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from octopus.core.errors import BadUpstream
-from octopus.core.files import FileAttributes, Passed, PassedBytes, Place
+from octopus.core.files import FileAttributes, Passed, PassedBytes, PathChanged, Place
 from octopus.engine.file_answers import attributes
 from octopus.engine.file_shell import FileLimits
 from octopus.engine.file_shells import FileShells
@@ -121,7 +121,7 @@ class ShellReader:
         return (await self._fetch(offset, min(self._asked * 2, self._limits.block)))[0]
 
     async def _fetch(self, offset: int, size: int) -> tuple[_Block, bytes, FileAttributes]:
-        said = await self._shells.call("read", self._path, b"%d" % offset, b"%d" % size, self._identity)
+        said = await self._shells.call("read", self._path, b"%d" % offset, b"%d" % size)
         if size:
             self._asked = size
         with faults(self._agent, "read"):
@@ -129,4 +129,7 @@ class ShellReader:
             identity, space, numbers = line.partition(b" ")
             if not space or len(data) > size:
                 raise BadUpstream("files helper", "not an open file", line)
-            return _Block(offset, data), identity if identity != b"-" else b"", attributes(numbers)
+            found = attributes(numbers)
+        if identity != (self._identity or identity):
+            raise PathChanged(f"{self._path!r} is another file by now")
+        return _Block(offset, data), identity, found

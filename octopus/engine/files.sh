@@ -104,15 +104,17 @@ op_read_link() { # path
     [ -L "./$base" ] || fail 'Invalid argument'
     readlink "./$base"
 }
-op_read() { # path offset size identity: identity and attributes of the open file, and its bytes
+op_read() { # path offset size: identity and attributes of the open file, and its bytes
     enter "$1"
     plain "$base"
     {
         is_open "$1"
-        identity=$(stat -L -c %d:%i /proc/self/fd/0 2>/dev/null)
-        [ "$4" = '' ] || [ "$4" = "$identity" ] || fail 'Path changed'
-        printf '%s ' "${identity:--}"
-        if [ "$have_stat" ]; then stat -L -c "$format" /proc/self/fd/0; else attributes "./$base"; fi || exit 1
+        if [ "$have_stat" ]; then
+            stat -L -c "%d:%i $format" /proc/self/fd/0 || exit 1
+        else
+            printf -- '- '
+            attributes "./$base" || exit 1
+        fi
         [ "$2" = 0 ] || dd bs=1 "skip=$2" count=0 2>/dev/null || exit 1
         [ "$3" = 0 ] || dd "bs=$3" count=1 iflag=fullblock
     } <"./$base"
@@ -127,7 +129,7 @@ op_create() { # temporary, name, exclusive: the attributes of what is there or -
     else
         echo -
     fi
-    if trouble=$( (set -C && umask 077 && : >"./$temporary") 2>&1); then
+    if trouble=$(set -C && umask 077 && : 2>&1 >"./$temporary"); then
         there "$2" && ! [ -w "./$2" ] && rm -f "./$temporary" && fail 'Permission denied'
         echo new
     elif there "$2" && [ -w "./$2" ]; then
@@ -175,8 +177,8 @@ op_append() { # path size, then that many bytes: at the end, wherever that is by
 touched() { # file atime mtime
     touch -a -d "@$2" "$1" 2>/dev/null && touch -m -d "@$3" "$1" 2>/dev/null || touch -d "@$3" "$1"
 }
-settle() { # name size exclusive mode owner atime mtime: the temporary ./$base takes its place
-    [ "$(if [ "$have_stat" ]; then stat -c %s "./$base"; else wc -c <"./$base"; fi)" -eq "$2" ] || fail 'Bytes are missing'
+settle() { # name size exclusive mode owner atime mtime former-owner written: the temporary ./$base takes its place
+    [ "$9" = "0 $2" ] || [ "$(if [ "$have_stat" ]; then stat -c %s "./$base"; else wc -c <"./$base"; fi)" -eq "$2" ] || fail 'Bytes are missing'
     if [ -f "./$1" ]; then # what is replaced keeps its owner, where the kernel lets us
         chown "$8" "./$base" 2>/dev/null
     fi
@@ -197,8 +199,9 @@ settle() { # name size exclusive mode owner atime mtime: the temporary ./$base t
 op_commit() { # temporary offset bytes name size exclusive mode owner atime mtime former-owner, then that many bytes
     op_write "$1" "$2" "$3" && (
         enter "$1"
+        written="$2 $3"
         shift 3
-        settle "$@"
+        settle "$@" "$written"
     ) && return
     status=$?
     (enter "$1" && rm -f "./$base")
