@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from octopus.core.errors import AccessDenied, InvalidRequest
@@ -76,7 +76,9 @@ def test_what_is_no_port_is_refused(port: int) -> None:
         side("localhost", port, TARGET, "logstash")
 
 
-@given(ports, st.sampled_from(Side), st.booleans())
+@given(ports | st.sampled_from(TARGET.ports), st.sampled_from(Side), st.booleans())
+@example(31001, Side.TASK, False)
+@example(22, Side.TASK, True)
 def test_with_the_agents_network_only_what_mesos_allocated(port: int, asked: Side, localhost: bool) -> None:
     """There localhost is the agent's own: no rule opens it."""
     if port in TARGET.ports:
@@ -94,7 +96,11 @@ def test_mapped_ports_go_by_either_number() -> None:
     assert way(Side.AGENT, 31001, BRIDGE, TARGET, localhost=True) == AtAgent(port=31001)
 
 
-@given(ports, st.sampled_from(Side), st.sampled_from(Network), st.booleans())
+@given(ports | st.sampled_from([8080, 31001, 31002]), st.sampled_from(Side), st.sampled_from(Network), st.booleans())
+@example(9, Side.TASK, Network.OWN, True)
+@example(9, Side.TASK, Network.OWN, False)
+@example(9, Side.AGENT, Network.OWN, True)
+@example(8080, Side.TASK, Network.ANOTHERS, True)
 def test_what_is_not_mapped_takes_a_network_of_its_own_and_a_rule(port: int, asked: Side, network: Network, localhost: bool) -> None:
     """Nothing else leads into a container, and nothing at all to another port of the agent."""
     connected = Connectivity(network=network, mapped=BRIDGE.mapped)
