@@ -43,12 +43,15 @@ class PlaneCalls:
         self._max_delay = max_delay
         limits = httpx.Limits(max_connections=max_calls, max_keepalive_connections=16)
         transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=limits)
+        self._under_way: set[asyncio.Task[httpx.Response]] = set()
         self._http = httpx.AsyncClient(transport=transport, base_url="http://plane", timeout=self._timeout, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=self._max_delay)
         await self._http.aclose()
 
     async def call(self, name: str, body: Value, answer: type[Answer], *, patience: float | None = None) -> Answer:
@@ -59,7 +62,7 @@ class PlaneCalls:
         while True:
             started = asyncio.get_running_loop().time()
             try:
-                response = await self._http.post(f"/{name}", content=content)
+                response = await self._post(name, content)
             except httpx.TransportError as error:
                 left -= asyncio.get_running_loop().time() - started + delay
                 if left < 0:
@@ -68,6 +71,21 @@ class PlaneCalls:
                 return _read(name, response.status_code, response.content, answer)
             await asyncio.sleep(delay)
             delay = min(delay * 2, self._max_delay)
+
+    async def _post(self, name: str, content: bytes) -> httpx.Response:
+        """Make one call to its end, though the caller may be cancelled meanwhile.
+
+        A read on a unix socket that is cancelled as its answer comes ends in an InvalidStateError within the event loop (anyio 4).
+        """
+        task = asyncio.create_task(self._http.post(f"/{name}", content=content))
+        self._under_way.add(task)
+        task.add_done_callback(self._settled)
+        return await asyncio.shield(task)
+
+    def _settled(self, task: asyncio.Task[httpx.Response]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # a caller that is gone takes no error: it counts as seen
 
     async def stream(self, call: AttachCall) -> AsyncIterator[Command]:
         """Attach once and yield commands until the stream breaks. Raise ControlUnavailable."""
