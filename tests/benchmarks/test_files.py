@@ -7,7 +7,7 @@ import io
 import os
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,13 +109,15 @@ async def test_bulk(ours: Side, local: Side, tmp_path: Path, report: Callable[[s
     with near.open("wb") as file:
         for _ in range(BULK >> 20):
             file.write(os.urandom(1 << 20))
-    for what, up, down in (
-        ("sftp", lambda side: side.sftp(f"put {near} {side.folder}/a"), lambda side: side.sftp(f"get {side.folder}/a {back}")),
-        ("scp -O", lambda side: side.scp(str(near), "there:b"), lambda side: side.scp("there:b", str(back))),
-    ):
-        for way, run in (("up", up), ("down", down)):
-            theirs, took = await run(local), await run(ours)
-            report(f"1 GiB {way} by {what}: octopus {took:.1f} s, OpenSSH to a local disk {theirs:.1f} s, ratio {took / theirs:.2f}")
+    runs: dict[str, Callable[[Side], Awaitable[float]]] = {
+        "up by sftp": lambda side: side.sftp(f"put {near} {side.folder}/a"),
+        "down by sftp": lambda side: side.sftp(f"get {side.folder}/a {back}"),
+        "up by scp -O": lambda side: side.scp(str(near), "there:b"),
+        "down by scp -O": lambda side: side.scp("there:b", str(back)),
+    }
+    for what, run in runs.items():
+        theirs, took = await run(local), await run(ours)
+        report(f"1 GiB {what}: octopus {took:.1f} s, OpenSSH to a local disk {theirs:.1f} s, ratio {took / theirs:.2f}")
     await ours.sftp(f"rm {ours.folder}/a", f"rm {ours.folder}/b")
 
 

@@ -47,6 +47,7 @@ async def test_one_file_both_ways(scene: Scene, record: Chapter, tmp_path: Path,
     assert (down.status, down.stderr) == (0, b"")
     assert (tmp_path / "back").read_bytes() == BLOCK * 8
     first, second = await record.sessions(2)
+    assert first.events[0].get("command") == ("scp -t one" if protocol == "-O" else None)
     for story, event in ((first, "file.uploaded"), (second, "file.downloaded")):
         assert story.names == ["session.requested", "session.started", event, "session.ended"]
         passed = story.events[2]

@@ -162,7 +162,7 @@ async def test_client_that_does_not_read_holds_up_nobody(part: GatewayPart) -> N
             file = await client.open("far", "rb")
             reading = [asyncio.create_task(file.read(200_000, number * 200_000)) for number in range(300)]
             await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
-            client._handler._writer.channel.pause_reading()  # type: ignore[attr-defined, union-attr]
+            client._handler._writer.channel.pause_reading()  # type: ignore[union-attr]
             [live] = part.gateway.sessions()
             moved = -1
             while moved != part.gateway.moved:
