@@ -87,6 +87,38 @@ def sessions(
     table(["session", "login", "client", "app", "task", "began", "ended", "outcome"], rows, as_json=False)
 
 
+@verbs.command(epilog="Examples: octopus replay s-0123456789abcdef --idle-limit 2 · octopus replay web.cast --text | less")
+def replay(
+    recording: Annotated[str, typer.Argument(metavar="SESSION|FILE", help="A session with a recording, or an asciicast v2 file.")],
+    speed: Annotated[float, typer.Option(min=0.1, max=100.0, help="So many times as fast.")] = 1.0,
+    idle_limit: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Shorten pauses to this; 0 keeps them.")] = 0.0,
+    text: Annotated[bool, typer.Option("--text", help="Print what the screen showed as text.")] = False,
+    search: Annotated[str, typer.Option(metavar="TEXT", help="Print the times and lines at which the output holds it.")] = "",
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Replay a recorded terminal.
+
+    Space pauses, the arrows move by ten seconds, + and - change the speed, / searches, n goes to the next place, q ends. What would
+    act on your terminal rather than draw (titles, the clipboard, questions to it) is left out.
+    """
+    from octopus import replay as player
+    from octopus.core.cast_reading import search as search_in
+
+    path = Path(recording) if Path(recording).is_file() else player.find(Path(load(config).audit.directory) / "recordings", recording)
+    cast = player.load(path, idle_limit=idle_limit)
+    if search:
+        found = search_in(cast.shown, search)
+        table(["time", "line"], [[str(timedelta(seconds=int(match.at))), match.line] for match in found], as_json=False)
+        raise typer.Exit(int(not found))
+    if text:
+        for line in player.transcript(cast):
+            print(line)
+        return
+    terminal = player.Terminal()
+    with terminal.raw():
+        player.Player(cast, terminal, speed=speed).play()
+
+
 @verbs.command(epilog="Example: octopus kill s-0123456789abcdef --reason 'change freeze'")
 def kill(
     session: Annotated[str, typer.Argument(help="The session, as octopus sessions --live lists it.")],

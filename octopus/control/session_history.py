@@ -147,7 +147,8 @@ def _told(lines: Iterable[bytes]) -> Iterator[PastSession]:
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         if line.event in _TOLD_BY:
-            known = _told_more(open_sessions.pop(line.session, None) or _begun(line, began=line.time), line)
+            before = open_sessions.pop(line.session) if line.session in open_sessions else _begun(line, began=line.time)
+            known = _told_more(before, line)
             if line.event in TERMINAL_EVENTS:
                 yield known
             else:

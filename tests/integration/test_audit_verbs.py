@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
+import subprocess
+import sys
+import termios
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +28,8 @@ from octopus.control.control_plane import ControlPlane
 from octopus.control.operator_calls import OperatorCalls
 from octopus.control.plane import Attached, KillSession
 from octopus.control.plane_server import PlaneServer
-from octopus.core.types import AuditEvent, Connection
+from octopus.core.asciicast import Asciicast
+from octopus.core.types import AuditEvent, Connection, Output, TermSize
 from octopus.operations import operator
 from tests.plane_parts import ALICE, SHELL, in_process, trail
 
@@ -306,3 +312,72 @@ async def test_prune_removes_nothing_outside(tmp_path: Path) -> None:
     one = audit_prune.OldFile(name="x", first=1, last=1, hash="", ended="", recordings=("../outside.cast", str(outside), "a\0.cast", "x"))
     audit_prune.remove(tmp_path / "audit", [one])
     assert outside.exists()
+
+
+def recorded(tmp_path: Path, name: str = "s-1.cast") -> Path:
+    """Write a recording where the configuration has them."""
+    cast = Asciicast(size=TermSize(cols=80, rows=24), started=NOON, title="/web web.1")
+    path = tmp_path / "audit" / "recordings" / "2023" / "11" / "14" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    events = [(0.01, b"$ cat secret\r\n"), (0.02, b"\x1b]0;title\x07hunter2\r\n")]
+    path.write_bytes(b"".join([cast.header(), *(cast.encode(Output(data=data), at) for at, data in events)]))
+    return path
+
+
+@pytest.mark.parametrize("name", ["s-1.cast", "s-1.cast.part"])
+def test_replay_prints_a_session_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """By its session, finished or not, or by its file."""
+    path = recorded(tmp_path, name)
+    for what in ("s-1", str(path)):
+        assert run(["replay", what, "--text", *configured(tmp_path)]) == 0
+        assert capsys.readouterr().out == "$ cat secret\nhunter2\n"
+
+
+def test_replay_searches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Times and lines; nothing found is 1."""
+    path = str(recorded(tmp_path))
+    assert run(["replay", path, "--search", "HUNTER"]) == 0
+    assert capsys.readouterr().out == "time\tline\n0:00:00\thunter2\n"
+    assert run(["replay", path, "--search", "none"]) == 1
+
+
+def test_replay_shows_output_as_it_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """But for what would act on the terminal."""
+    assert run(["replay", str(recorded(tmp_path))]) == 0
+    assert capsys.readouterr().out == "$ cat secret\r\nhunter2\r\n"
+
+
+def test_replay_says_what_it_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No such session 68, no recording 76."""
+    config = configured(tmp_path)
+    assert run(["replay", "s-2", *config]) == 68
+    assert run(["replay", "../*", *config]) == 68
+    assert run(["replay", str(tmp_path / "octopus.toml"), *config]) == 76
+    assert capsys.readouterr().err.count("\n") == 3
+
+
+def test_replay_obeys_keys_on_a_terminal(tmp_path: Path) -> None:
+    """A recording of a day ends with q, and the terminal is as it was."""
+    path = recorded(tmp_path)
+    with path.open("ab") as file:
+        file.write(b'[86400.0, "o", "late"]\n')
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    command = [sys.executable, "-c", "from octopus.cli import main; main()", "replay", str(path)]
+    playing = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.STDOUT)
+    try:
+        shown = b""
+        while b"hunter2" not in shown:
+            shown += os.read(ours, 1000)
+        os.write(ours, b"/secret\r")
+        while b"cat secret" not in shown.partition(b"\x1bc")[2]:
+            shown += os.read(ours, 1000)
+        os.write(ours, b"q")
+        assert playing.wait(timeout=60) == 0
+    finally:
+        playing.kill()
+        playing.wait()
+    assert termios.tcgetattr(theirs) == before
+    assert b"title" not in shown
+    os.close(ours)
+    os.close(theirs)
