@@ -176,6 +176,16 @@ def test_an_empty_file_lacks_people_place_and_policy(place: Path) -> None:
             'allow = ["shell"]\nforward_localhost = true',
             'policy[0].forward_localhost: stands alone; expected "forward" in allow',
         ),
+        (
+            'allow = ["shell"]',
+            'allow = ["shell"]\npaths = ["/tmp/**"]',
+            'policy[0].paths: stands alone; expected "download" or "upload" in allow',
+        ),
+        (
+            'allow = ["shell"]',
+            'allow = ["upload"]\npaths = ["tmp/**"]',
+            "policy[0].paths[0]: 'tmp/**' is no glob over paths: a path begins with '/'",
+        ),
         ("http://m1:5050", "http://:5050", "mesos.masters[0]: 'http://:5050' is no address this key knows"),
         ("http://m1:5050", "http://m1:x", "mesos.masters[0]: 'http://m1:x' is no address this key knows"),
         ('masters = ["http://m1:5050"]', 'zk = "zk://a,b/c"', "mesos.zk: 'zk://a,b/c' is no ZooKeeper address"),
