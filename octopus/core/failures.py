@@ -17,10 +17,13 @@ class Failure(Value, frozen=True, kw_only=True):
     source: str = ""
 
 
+_NOT_PLAIN = (AmbiguousTarget, BadUpstream, errors.ConfigError, errors.InvalidDocument)
+"""Errors with a constructor of their own; the last two are about files and never cross."""
+
 _TYPES = {
     kind.__name__: kind
     for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, OctopusError) and kind not in (AmbiguousTarget, BadUpstream, errors.ConfigError)
+    if isinstance(kind, type) and issubclass(kind, OctopusError) and kind not in _NOT_PLAIN
 }
 
 

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from octopus.core import errors
-from octopus.core.errors import AmbiguousTarget, BadUpstream, ConfigError, OctopusError
+from octopus.core.errors import AmbiguousTarget, BadUpstream, ConfigError, InvalidDocument, OctopusError
 from octopus.core.failures import Failure, describe, revive
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, OctopusError)]
-PLAIN = [kind for kind in KINDS if kind not in (AmbiguousTarget, BadUpstream, ConfigError)]
+PLAIN = [kind for kind in KINDS if kind not in (AmbiguousTarget, BadUpstream, ConfigError, InvalidDocument)]
 
 
 def over_the_wire(error: OctopusError) -> OctopusError:
