@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import to_builtins
 
-from octopus import audit_verbs
+from octopus import audit_verbs, capacity_verbs
 from octopus.core.errors import ConfigError, OctopusError, printable
 from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load
 from octopus.printing import table, to_json, when
@@ -51,6 +51,7 @@ hostkeys_verbs = typer.Typer(
 users_verbs = typer.Typer(help="Make entries of the users file.\n\nIt is the directory where there is no LDAP.", no_args_is_help=True)
 verbs.add_typer(hostkeys_verbs, name="hostkeys")
 verbs.add_typer(users_verbs, name="users")
+verbs.add_typer(capacity_verbs.verbs)
 verbs.add_typer(audit_verbs.verbs)
 
 

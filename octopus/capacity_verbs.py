@@ -1,0 +1,72 @@
+"""The verbs of capacity: what the cluster can still take, and what Marathon would do with an app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec import to_builtins
+
+from octopus.core.errors import printable
+from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from octopus.printing import table, to_json
+
+if TYPE_CHECKING:
+    from octopus.forecast_tables import Section
+
+verbs = typer.Typer()
+
+MAX_TEXT = 2000
+
+
+@verbs.command(epilog="Example: octopus capacity --json | jq .sums.cpus.free")
+def capacity(config: ConfigFile = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Say what the cluster can still take.
+
+    What is used, free and out of reach; how many more of the apps that run would fit; what is lost to pieces; whether an agent may
+    be lost. Reads Mesos and Marathon now, so it works without a running gateway. Amounts in JSON are thousandths.
+    """
+    loaded = load(config)
+    from octopus import forecast, forecast_tables, log
+
+    log.configure(level="critical")
+    found = asyncio.run(forecast.capacity(loaded))
+    _sections(found, forecast_tables.capacity(found), as_json=as_json)
+
+
+@verbs.command(epilog="Examples: octopus simulate app.json · octopus simulate /ops/statsd -n 3 · octopus simulate - < group.json")
+def simulate(
+    app: Annotated[
+        str, typer.Argument(metavar="APP", help="A file of Marathon JSON (one app, several, a group), -, or an id in Marathon.")
+    ],
+    more: Annotated[int | None, typer.Option("--number", "-n", min=0, help="Instances to add to each app.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Say what Marathon would do with an app.
+
+    How many instances find a place, where, and why each other agent refuses, by the rules of the Marathon that is found. A file of
+    an app that runs already is taken for its upgrade; with -n instances are added. Exit status 0 when all surely fit, 1 when not,
+    65 when the document is wrong.
+    """
+    loaded = load(config)
+    from octopus import forecast, forecast_tables, log
+
+    log.configure(level="critical")
+    found = asyncio.run(forecast.simulate(loaded, app, more))
+    _sections(found, forecast_tables.simulation(found), as_json=as_json)
+    raise typer.Exit(int(not found.fits))
+
+
+def _sections(found: object, sections: Iterable[Section], *, as_json: bool) -> None:
+    """Print the whole as JSON, else sentence and table of each section."""
+    if as_json:
+        print(to_json(to_builtins(found)))
+        return
+    for text, head, rows in sections:
+        if text:
+            print(printable(text, MAX_TEXT))
+        if rows:
+            table(head, rows, as_json=False)
