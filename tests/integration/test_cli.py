@@ -14,7 +14,22 @@ import pytest
 from octopus.identity.passwords import read_hash, verify
 from tests.parts.engines import Engine
 
-VERBS = ("serve", "check", "demo", "tasks", "verify", "sessions", "replay", "kill", "prune", "hostkeys", "hostkeys create", "hostkeys list", "users", "users hash")
+VERBS = (
+    "serve",
+    "check",
+    "demo",
+    "tasks",
+    "verify",
+    "sessions",
+    "replay",
+    "kill",
+    "prune",
+    "hostkeys",
+    "hostkeys create",
+    "hostkeys list",
+    "users",
+    "users hash",
+)
 
 
 def octopus(*arguments: str, given: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
