@@ -197,11 +197,13 @@ class _Run:
         return found
 
     def _why(self, at: int, offer: Offer) -> list[Why]:
+        refused = self.reading.refused[at]
+        blocked = "" if refused else self.board.blocked(at)
+        if self.board.room[at] > 0 and not blocked:
+            return []
         why = self._fit.why(offer)
         if offer.withheld:
             return why
-        refused = self.reading.refused[at]
-        blocked = "" if refused else self.board.blocked(at)
         if not (refused or blocked):
             return why
         text = refused or _WORDS[blocked]

@@ -14,6 +14,7 @@ import msgspec
 from octopus.core.inventory import Agent, MarathonTask
 from octopus.core.placement import Refusal, View, counted_instances, headroom, placed_on, reasons
 from octopus.core.placement_app import App
+from octopus.core.placement_offers import Offer
 
 EXEMPT_LABEL = "OCTOPUS_UNIQUE"
 SETTLED_AFTER = 90.0
@@ -100,10 +101,9 @@ def coverage(app: App, moment: Moment, *, settled_after: float = SETTLED_AFTER, 
     counted = counted_instances(app, moment.tasks.get(app.id, ()), moment.view.rules)
     placed = placed_on(counted, moment.agents, by_host)
     holding = {each.hostname for each in placed}
-    refused = {refusal.agent: refusal for refusal in reasons(app, moment.view, placed)}
-    hosts = tuple(
-        _host(agent.agent, agent.hostname, agent.withheld, holding, refused, moment, settled_after) for agent in moment.view.offers
-    )
+    without = _only({offer.agent for offer in moment.view.offers if offer.hostname not in holding}, moment.view)
+    refused = {refusal.agent: refusal for refusal in reasons(app, without, placed)}
+    hosts = tuple(_host(offer, holding, refused, moment, settled_after) for offer in moment.view.offers)
     settled = _only({host.agent for host in hosts if host.standing is Standing.MISSING}, moment.view)
     more = headroom(app, settled, placed).least
     staying = len({host.hostname for host in hosts if host.standing is Standing.RUNNING})
@@ -117,18 +117,11 @@ def _only(agents: set[str], view: View) -> View:
     return msgspec.structs.replace(view, offers=tuple(offer for offer in view.offers if offer.agent in agents))
 
 
-def _host(
-    agent: str,
-    hostname: str,
-    withheld: str,
-    holding: set[str],
-    refused: Mapping[str, Refusal],
-    moment: Moment,
-    settled_after: float,
-) -> Host:
+def _host(offer: Offer, holding: set[str], refused: Mapping[str, Refusal], moment: Moment, settled_after: float) -> Host:
+    agent, hostname = offer.agent, offer.hostname
     if hostname in holding:
-        standing = Standing.LEAVING if withheld else Standing.RUNNING
-        return Host(agent=agent, hostname=hostname, standing=standing, why=withheld)
+        standing = Standing.LEAVING if offer.withheld else Standing.RUNNING
+        return Host(agent=agent, hostname=hostname, standing=standing, why=offer.withheld)
     if refusal := refused.get(agent):
         words = tuple(reason.value for reason in refusal.reasons)
         return Host(agent=agent, hostname=hostname, standing=Standing.BLOCKED, why=refusal.detail, reasons=words)
