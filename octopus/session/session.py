@@ -75,7 +75,7 @@ class Session:
             self._ended.set_result(printable(reason))
 
     async def run(self, name: str, request: SessionRequest) -> None:
-        """Enter ``name``. The command's own end is told here; raise what kept it from starting or cut it off, for the caller to tell."""
+        """Enter ``name``. How it ended is told here; raise what kept it from being admitted or started, or cut it off."""
         admission = await self._trail.admit(name, request)
         recorder: SessionRecorder = Unrecorded()
         why = "the session's worker was stopped"
@@ -85,6 +85,8 @@ class Session:
             why = ""
         except OctopusError as error:
             why = str(error)
+            # Told now: its end may have to wait for room on the disk, a person must not.
+            await self._tell(error)
             raise
         except Exception:
             why = "internal error"
@@ -138,8 +140,11 @@ class Session:
         try:
             yield
         except (RecordingUnavailable, SessionEnded) as error:
-            await tell(self._channel, self.id, error.notice, error.exit_status, patience=self._patience)
+            await self._tell(error)
             raise
+
+    async def _tell(self, error: OctopusError) -> None:
+        await tell(self._channel, self.id, error.notice, error.exit_status, patience=self._patience)
 
     async def _leave(self, exit_: Exit) -> None:
         """Pass on how the command ended, with a word where its container ended too."""

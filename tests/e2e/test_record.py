@@ -17,7 +17,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 FIELDS = {"seq", "time", "event", "session", "login", "client", "target"}
 EVENTS = {
     *("auth.accepted", "auth.refused", "session.requested", "session.denied", "session.started", "session.ended", "session.failed"),
-    *("exec", "gateway.started", "gateway.stopped"),
+    *("exec", "gateway.started", "gateway.stopped", "audit.checkpoint"),
+    *("file.listed", "file.downloaded", "file.uploaded", "file.removed", "file.renamed", "file.linked", "file.changed", "file.denied"),
+    *("directory.created", "directory.removed", "forward.opened", "forward.closed", "forward.refused"),
 }
 
 

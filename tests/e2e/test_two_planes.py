@@ -222,9 +222,8 @@ async def test_sigint_ends_sessions_with_one_line_each(begin: Begin) -> None:
             notice = f"octopus: this session was ended: the gateway is stopping [{session}]"
             assert (ended.status, ended.stderr.decode().replace("\r", "").strip()) == (129, notice), ended
             assert (over[session]["event"], over[session]["reason"]) == ("session.failed", "ended: the gateway is stopping")
-        assert (await play.gateway.trail.until(lambda events: events[-1] if events[-1]["event"] == "gateway.stopped" else None))[
-            "live"
-        ] == 0
+        stopped = await play.gateway.trail.until(lambda events: [event for event in events if event["event"] == "gateway.stopped"])
+        assert [event["live"] for event in stopped] == [0]
         assert play.gateway.workers() == {}
 
 
