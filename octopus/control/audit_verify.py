@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -104,11 +105,15 @@ def _open_files(directory: Path, stack: ExitStack) -> list[BinaryIO]:
 
 def _lines(file: BinaryIO, progress: Progress, torn: list[int] | None) -> Iterator[bytes]:
     """Yield lines, newline and all; the length of a last one without goes to ``torn``, where that is no fault."""
+    return chain.from_iterable(_blocks(file, progress, torn))
+
+
+def _blocks(file: BinaryIO, progress: Progress, torn: list[int] | None) -> Iterator[list[bytes]]:
     while lines := file.readlines(_BLOCK):
         progress(sum(map(len, lines)))
         if torn is not None and not lines[-1].endswith(b"\n"):
             torn.append(len(lines.pop()))
-        yield from lines
+        yield lines
 
 
 class _Recordings:

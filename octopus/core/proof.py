@@ -100,7 +100,7 @@ class _Gap(msgspec.Struct):
 _Form = TypeVar("_Form", bound=Value)
 
 _NO_LINE = _Line()
-_EVENT = slice(0, 200)
+_EVENT = slice(80, 200)
 """Where the name of the event stands in a line."""
 
 
@@ -146,8 +146,9 @@ class Proof:
                 self._place, self._seq, self._prev = place, seq, prev
                 self._misfit(line, digest if own else "")
                 seq, prev = self._seq, self._prev
-            # Most lines need not be parsed: these stand near the beginning, or are rare.
-            if b'"audit.' in line[_EVENT] or b'":[{' in line:
+            # Most lines need not be parsed: only those of the trail itself, and ends of sessions that were recorded.
+            event = line[_EVENT]
+            if b'"audit.' in event or (b'ed","' in event and b'":[{' in line):
                 self._place = place
                 yield from self._remark(line)
         self._seq, self._prev = seq, prev
