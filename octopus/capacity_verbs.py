@@ -65,7 +65,9 @@ def _sections(found: object, sections: Iterable[Section], *, as_json: bool) -> N
     if as_json:
         print(to_json(to_builtins(found)))
         return
-    for text, head, rows in sections:
+    for number, (text, head, rows) in enumerate(sections):
+        if number and rows:
+            print()
         if text:
             print(printable(text, MAX_TEXT))
         if rows:

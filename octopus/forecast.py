@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -25,19 +25,24 @@ from octopus.core.capacity import (
     sums,
     unusable,
 )
-from octopus.core.capacity_whatif import Loss, Running, could_be_emptied, host_losses, inflation
+from octopus.core.capacity_whatif import Loss, could_be_emptied, host_losses, inflation
 from octopus.core.cluster import Cluster
-from octopus.core.errors import ConfigError, InvalidDocument, InvalidTarget, NoSuchTarget, printable
-from octopus.core.inventory import Agent, MarathonTask, used_by_agent
-from octopus.core.placement import Placement, View, counted_instances, place, placed_on
+from octopus.core.errors import ConfigError, InvalidDocument, InvalidTarget, printable
+from octopus.core.placement import Placement, View, place
 from octopus.core.placement_app import App, parse_apps
-from octopus.core.placement_constraints import Placed
-from octopus.core.placement_deployment import Old, Upgrade, upgrade
-from octopus.core.placement_offers import offers
-from octopus.core.resources import NOTHING, Amounts, ranges, shown
+from octopus.core.placement_deployment import Upgrade, upgrade
+from octopus.core.resources import NOTHING, Amounts
+from octopus.forecast_cluster import Seen
+
+MOST_PLACINGS = 200_000
+"""Agents times apps up to which "what if" is worked out: a few seconds."""
+
+MOST_SHAPES = 2_000_000
+"""Agents times shapes up to which the unusable share is."""
 
 MAX_DOCUMENT = 16 * 1024 * 1024
 STANDARD_INPUT = "-"
+TOO_LARGE = "the cluster is too large for all figures: growth, loss of an agent, emptying or the unusable share are left out"
 
 
 class AgentLine(Struct, frozen=True, kw_only=True):
@@ -52,8 +57,19 @@ class AgentLine(Struct, frozen=True, kw_only=True):
     withheld: str = ""
 
 
+class WhatIf(Struct, frozen=True, kw_only=True):
+    """Growth in percent that still fits, what each agent's loss would cost, and agents that could be emptied."""
+
+    inflation: int
+    losses: tuple[Loss, ...]
+    emptied: tuple[str, ...]
+
+
 class Report(Struct, frozen=True, kw_only=True):
-    """How full the cluster is. ``shapes`` are median, p90 and largest of the running mix; the rest is as ``core.capacity`` has it."""
+    """How full the cluster is. ``shapes`` are median, p90 and largest of the running mix; the rest is as ``core.capacity`` has it.
+
+    ``what_if`` and ``unusable`` are left out where the cluster is too large for them; ``notes`` say so.
+    """
 
     complete: bool
     notes: tuple[str, ...]
@@ -67,9 +83,7 @@ class Report(Struct, frozen=True, kw_only=True):
     stranded: dict[str, int] = {}
     largest: dict[str, int] = {}
     front: tuple[tuple[str, int, int], ...] = ()
-    inflation: int = 100
-    losses: tuple[Loss, ...] = ()
-    emptied: tuple[str, ...] = ()
+    what_if: WhatIf | None = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -115,71 +129,6 @@ async def simulate(config: Config, name: str, more: int | None = None) -> Simula
     return forecast(seen, apps, more, documents=body is not None)
 
 
-class Seen:
-    """A cluster as it is now, in the terms of placement."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self.rules = cluster.marathon.rules
-        self.agents: Mapping[str, Agent] = cluster.agents
-        tasks = list(cluster.tasks)
-        self.used = used_by_agent(tasks)
-        self.view = View(offers=tuple(offers(self.agents.values(), tasks, self.rules)), rules=self.rules, region=cluster.region)
-        self._by_host = {agent.hostname: agent for agent in self.agents.values()}
-        self._tasks: dict[str, list[tuple[str, MarathonTask]]] = {}
-        for task_id, task in cluster.marathon.tasks.items():
-            self._tasks.setdefault(task.app, []).append((task_id, task))
-
-    @property
-    def complete(self) -> bool:
-        """Whether every agent has come back since the last failover."""
-        return not self.cluster.awaited
-
-    def notes(self) -> tuple[str, ...]:
-        """Return what the figures rest on, where that is not all."""
-        found = []
-        if not self.complete:
-            found.append(f"incomplete: {len(self.cluster.awaited)} agents have not come back to the new Mesos leader yet")
-        if self.cluster.unattributed != NOTHING:
-            what = f"{shown(self.cluster.unattributed.cpus)} CPUs and {shown(self.cluster.unattributed.mem)} MB"
-            found.append(f"approximate: {what} are used by executors of which this Mesos does not say the agent")
-        return tuple(found)
-
-    def named(self, name: str) -> list[App]:
-        """Return the app of this id, or all of the group. Raise NoSuchTarget."""
-        path = "/" + name.strip("/")
-        apps = self.cluster.marathon.apps
-        group = sorted(app for app in apps if app == path or app.startswith(path.rstrip("/") + "/"))
-        if not group:
-            raise NoSuchTarget(notice=f"Marathon has no app and no group '{printable(path)}', and there is no such file")
-        return [apps[app] for app in group]
-
-    def placed(self, app: App) -> list[Placed]:
-        """Return the instances of an app that its constraints look at."""
-        tasks = [task for _, task in self._tasks.get(app.id, ())]
-        return placed_on(counted_instances(app, tasks, self.rules), self.agents, self._by_host)
-
-    def old(self, app: App) -> list[Old]:
-        """Return an app's running instances with what they use, in the order of their tasks' ids."""
-        found = []
-        for task_id, task in sorted(self._tasks.get(app.id, ())):
-            known = self.cluster.tasks.get(self.cluster.marathon.framework, task_id)
-            uses = NOTHING if known is None else known.amounts + Amounts(ports=ranges((port, port) for port in known.ports))
-            [placed] = placed_on([task], self.agents, self._by_host)
-            found.append(Old(agent=task.agent or (known.agent if known else ""), placed=placed, uses=uses))
-        return found
-
-    def running(self) -> list[Running]:
-        """Return every app and where its instances are."""
-        found = []
-        for app in self.cluster.marathon.apps.values():
-            on: dict[str, tuple[Placed, ...]] = {}
-            for each in self.old(app):
-                on[each.agent] = (*on.get(each.agent, ()), each.placed)
-            found.append(Running(app=app, on=on))
-        return found
-
-
 def document(name: str) -> bytes | None:
     """Return the bytes of a file or of standard input, None where ``name`` is no file. Raise InvalidTarget, InvalidDocument."""
     if name == STANDARD_INPUT:
@@ -200,11 +149,13 @@ def document(name: str) -> bytes | None:
 def report(seen: Seen) -> Report:
     """Return how full a cluster is."""
     view, apps = seen.view, list(seen.cluster.marathon.apps.values())
-    mix, running = shapes(apps), seen.running()
+    mix = shapes(apps)
+    small = len(view.offers) * len(apps) <= MOST_PLACINGS
+    few = len(view.offers) * len(mix) <= MOST_SHAPES
     lines = [_line(seen, offer.agent, at) for at, offer in enumerate(view.offers)]
     plain = Report(
         complete=seen.complete,
-        notes=seen.notes(),
+        notes=(*seen.notes(), *(() if small and few else (TOO_LARGE,))),
         marathon=".".join(map(str, seen.rules.version)) if apps else "",
         role=seen.rules.role,
         sums=sums(seen.agents, seen.used, view),
@@ -220,8 +171,15 @@ def report(seen: Seen) -> Report:
         plain,
         shapes={name: measure(structs.replace(shape.app, id=name), view) for name, shape in references.items()},
         largest_app=biggest.id if biggest else "",
-        unusable=unusable(mix, view),
+        unusable=unusable(mix, view) if few else {},
         stranded=stranded(references["median"], view),
+        what_if=_what_if(seen) if small else None,
+    )
+
+
+def _what_if(seen: Seen) -> WhatIf:
+    running, view = seen.running(), seen.view
+    return WhatIf(
         inflation=inflation(running, view),
         losses=tuple(host_losses(running, view)),
         emptied=tuple(could_be_emptied(running, view)),

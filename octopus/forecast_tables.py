@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from octopus.core.placement import Placement
 from octopus.core.resources import count, shown
-from octopus.forecast import Outcome, Report, Simulation
+from octopus.forecast import Outcome, Report, Simulation, WhatIf
 
 MOST_REFUSALS = 40
 """Agents listed by name with why they refuse; the others are counted by reason."""
@@ -23,7 +23,8 @@ def capacity(report: Report) -> Iterator[Section]:
     yield f"{offered} of {len(report.agents)} agents are offered (role {report.role})", _SUMS, [_sums(report, name) for name in report.sums]
     if report.shapes:
         yield _fits(report), _SHAPES, [_shape(report, name) for name in report.shapes]
-        yield _losses(report), (), ()
+    if report.what_if:
+        yield _losses(report.what_if), (), ()
     yield "", _AGENTS, [_agent(report, at) for at in range(len(report.agents))]
 
 
@@ -49,16 +50,15 @@ def _shape(report: Report, name: str) -> list[str]:
 
 
 def _fits(report: Report) -> str:
-    largest = f"the largest app that still fits is {report.largest_app}" if report.largest_app else "no app that runs fits once more"
-    return f"{largest}; all that runs could be {report.inflation} % of what it is"
+    return f"the largest app that still fits is {report.largest_app}" if report.largest_app else "no app that runs fits once more"
 
 
-def _losses(report: Report) -> str:
-    emptied = f"{len(report.emptied)} agents could be emptied"
-    if not report.losses or not report.losses[0].unplaced:
-        return f"any one agent may be lost: its instances fit elsewhere; {emptied}"
-    worst = report.losses[0]
-    return f"without {worst.hostname} {worst.unplaced} instances would find no other place ({', '.join(worst.apps)}); {emptied}"
+def _losses(what_if: WhatIf) -> str:
+    more = f"all that runs could be {what_if.inflation} % of what it is; agents that could be emptied: {len(what_if.emptied)}"
+    if not what_if.losses or not what_if.losses[0].unplaced:
+        return f"any one agent may be lost: its instances fit elsewhere; {more}"
+    worst = what_if.losses[0]
+    return f"without {worst.hostname}, {worst.unplaced} instances would find no other place ({', '.join(worst.apps)}); {more}"
 
 
 def _agent(report: Report, at: int) -> list[str]:

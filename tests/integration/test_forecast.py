@@ -92,7 +92,7 @@ async def test_what_a_cluster_can_still_take(tmp_path: Path, mesos: str, maratho
         assert found["complete"] is True
         assert found["marathon"] == marathon
         assert found["shapes"]["median"]["real"] == {"least": 10, "most": 10, "exact": True}
-        assert (found["largest_app"], found["losses"][0]["unplaced"]) == ("/ops/statsd", 0)
+        assert (found["largest_app"], found["what_if"]["losses"][0]["unplaced"]) == ("/ops/statsd", 0)
         text = await there.octopus("capacity")
         assert (text.status, text.err) == (0, "")
         assert "3 of 3 agents are offered" in text.out

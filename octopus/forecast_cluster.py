@@ -1,0 +1,81 @@
+"""A cluster as it is at one moment, in the terms of placement: offers, what apps run where, and what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from octopus.core.capacity_whatif import Running
+from octopus.core.cluster import Cluster
+from octopus.core.errors import NoSuchTarget, printable
+from octopus.core.inventory import Agent, MarathonTask, used_by_agent
+from octopus.core.placement import View, counted_instances, placed_on
+from octopus.core.placement_app import App
+from octopus.core.placement_constraints import Placed
+from octopus.core.placement_deployment import Old
+from octopus.core.placement_offers import offers
+from octopus.core.resources import NOTHING, Amounts, ranges, shown
+
+
+class Seen:
+    """A cluster as it is now, in the terms of placement."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.rules = cluster.marathon.rules
+        self.agents: Mapping[str, Agent] = cluster.agents
+        tasks = list(cluster.tasks)
+        self.used = used_by_agent(tasks)
+        self.view = View(offers=tuple(offers(self.agents.values(), tasks, self.rules)), rules=self.rules, region=cluster.region)
+        self._by_host = {agent.hostname: agent for agent in self.agents.values()}
+        self._tasks: dict[str, list[tuple[str, MarathonTask]]] = {}
+        for task_id, task in cluster.marathon.tasks.items():
+            self._tasks.setdefault(task.app, []).append((task_id, task))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every agent has come back since the last failover."""
+        return not self.cluster.awaited
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the figures rest on, where that is not all."""
+        found = []
+        if not self.complete:
+            found.append(f"incomplete: {len(self.cluster.awaited)} agents have not come back to the new Mesos leader yet")
+        if self.cluster.unattributed != NOTHING:
+            what = f"{shown(self.cluster.unattributed.cpus)} CPUs and {shown(self.cluster.unattributed.mem)} MB"
+            found.append(f"approximate: {what} are used by executors of which this Mesos does not say the agent")
+        return tuple(found)
+
+    def named(self, name: str) -> list[App]:
+        """Return the app of this id, or all of the group. Raise NoSuchTarget."""
+        path = "/" + name.strip("/")
+        apps = self.cluster.marathon.apps
+        group = sorted(app for app in apps if app == path or app.startswith(path.rstrip("/") + "/"))
+        if not group:
+            raise NoSuchTarget(notice=f"Marathon has no app and no group '{printable(path)}', and there is no such file")
+        return [apps[app] for app in group]
+
+    def placed(self, app: App) -> list[Placed]:
+        """Return the instances of an app that its constraints look at."""
+        tasks = [task for _, task in self._tasks.get(app.id, ())]
+        return placed_on(counted_instances(app, tasks, self.rules), self.agents, self._by_host)
+
+    def old(self, app: App) -> list[Old]:
+        """Return an app's running instances with what they use, in the order of their tasks' ids."""
+        found = []
+        for task_id, task in sorted(self._tasks.get(app.id, ())):
+            known = self.cluster.tasks.get(self.cluster.marathon.framework, task_id)
+            uses = NOTHING if known is None else known.amounts + Amounts(ports=ranges((port, port) for port in known.ports))
+            [placed] = placed_on([task], self.agents, self._by_host)
+            found.append(Old(agent=task.agent or (known.agent if known else ""), placed=placed, uses=uses))
+        return found
+
+    def running(self) -> list[Running]:
+        """Return every app and where its instances are."""
+        found = []
+        for app in self.cluster.marathon.apps.values():
+            on: dict[str, tuple[Placed, ...]] = {}
+            for each in self.old(app):
+                on[each.agent] = (*on.get(each.agent, ()), each.placed)
+            found.append(Running(app=app, on=on))
+        return found
