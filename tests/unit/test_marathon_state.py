@@ -73,7 +73,7 @@ def test_what_apps_ask_for_is_read_by_the_rules_of_that_marathon() -> None:
     info = b'{"version":"1.4.3","marathon_config":{"mesos_role":"web","features":["gpu_resources"],"maintenance_mode":null}}'
     apps = b'{"apps":[{"id":"/a","cpus":0.5,"constraints":[["hostname","UNIQUE"]]},{"id":"/b","cpus":"x"}]}'
     snapshot = decode_marathon(apps, b'{"tasks":[]}', info=info)
-    assert (snapshot.rules.version, snapshot.rules.role, snapshot.rules.features) == ((1, 4, 3), "web", {"gpu_resources"})
+    assert (snapshot.rules.version, snapshot.rules.role, snapshot.rules.features) == ((1, 4, 3), "web", frozenset({"gpu_resources"}))
     assert list(snapshot.apps) == ["/a"]
     assert snapshot.apps["/a"].unique_host
     assert list(snapshot.labels) == ["/a", "/b"]
