@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -19,7 +19,7 @@ class _Agent(msgspec.Struct):
     id: str
     hostname: str = ""
     pid: str = ""
-    attributes: dict[str, Attribute] = {}
+    attributes: dict[str, object] = {}
     resources: V0Resources | None = None
     used_resources: V0Resources | None = None
     offered_resources: V0Resources | None = None
@@ -117,7 +117,7 @@ def _agent(item: _Agent, by_tasks: Amounts) -> Agent:
         ip=ip,
         port=port,
         prefix=prefix,
-        attributes=item.attributes,
+        attributes=_attributes(item.attributes),
         total=_amounts(item.resources),
         reserved=reserved,
         reserved_used=_reserved_used(item) if reserved else {},
@@ -130,6 +130,11 @@ def _agent(item: _Agent, by_tasks: Amounts) -> Agent:
         zone=item.domain.zone if item.domain else "",
         registered=item.registered_time,
     )
+
+
+def _attributes(told: Mapping[str, object]) -> dict[str, Attribute]:
+    """Return what can be compared; anything else an agent might have is no reason not to know the agent."""
+    return {name: value for name, value in told.items() if isinstance(value, str | int | float)}
 
 
 def _reserved_used(item: _Agent) -> dict[str, Amounts] | None:

@@ -105,7 +105,9 @@ def _withheld(agent: Agent, free: Mapping[str, Amounts], rules: Rules) -> str:
     if agent.total.gpus and rules.features is not None and "gpu_resources" not in rules.features:
         return "has GPUs, and Marathon runs without gpu_resources"
     cpus, mem = sum(each.cpus for each in free.values()), sum(each.mem for each in free.values())
-    return "nothing left to offer" if cpus < LEAST_CPUS and mem < LEAST_MEM else ""
+    if cpus >= LEAST_CPUS or mem >= LEAST_MEM:
+        return ""
+    return "what is left is reserved for other roles" if agent.reserved.keys() - rules.visible_roles else "nothing left to offer"
 
 
 def free_by_role(agent: Agent, used: Amounts) -> tuple[dict[str, Amounts], dict[str, Amounts]]:

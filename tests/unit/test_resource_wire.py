@@ -126,6 +126,11 @@ def test_use_of_reservations_is_known_only_by_the_full_lists() -> None:
     assert full.reserved_used == {"web": Amounts(cpus=2000)}
 
 
+def test_an_odd_attribute_costs_only_itself() -> None:
+    """The agent is known all the same: people enter its tasks."""
+    assert v0_agent(attributes={"rack": "r1", "cores": 8, "odd": None, "list": [1]}).attributes == {"rack": "r1", "cores": 8}
+
+
 def test_draining_and_domains_are_told() -> None:
     """1.9 drains, 1.4 says where an agent is."""
     domain = {"fault_domain": {"region": {"name": "eu"}, "zone": {"name": "eu-1"}}}

@@ -71,7 +71,7 @@ def test_a_host_that_joins_gets_an_instance() -> None:
         (agent("c", 0.5), "needs 1 cpus, 0.5 free", ("InsufficientCpus",)),
         (agent("c", attributes={"rack": "dmz"}), "rack UNLIKE dmz: here 'dmz'", ("UnfulfilledConstraint",)),
         (agent("c", drain="DRAINING"), "draining", ("NotOffered",)),
-        (agent("c", reserved={"db": Amounts(4000, 4_096_000)}), "nothing left to offer", ("NotOffered",)),
+        (agent("c", reserved={"db": Amounts(4000, 4_096_000)}), "what is left is reserved for other roles", ("NotOffered",)),
     ],
 )
 def test_a_host_that_cannot_hold_one_is_not_counted(joined: Agent, why: str, reasons: tuple[str, ...]) -> None:
