@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 from octopus.control.audit_log import FileAuditLog
 from octopus.core.errors import AuditUnavailable
 from octopus.core.types import AuditEvent
+from tests.parts.disk import no_room_beyond
 
 NOON = 1_700_000_000.25
 
@@ -38,15 +37,6 @@ def every_line(directory: Path) -> list[dict[str, Any]]:
 def lines(directory: Path) -> list[dict[str, Any]]:
     """Return what is on the current file, but for the checkpoints."""
     return [line for line in every_line(directory) if line["event"] != "audit.checkpoint"]
-
-
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file of this process can grow beyond 2 KiB."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_an_event_is_a_line_with_its_place(tmp_path: Path) -> None:
@@ -140,26 +130,25 @@ async def test_a_torn_line_is_cut_and_told_of(tmp_path: Path) -> None:
     assert lines(tmp_path)[1]["bytes"] == 34
 
 
-@pytest.mark.usefixtures("full_disk")
 async def test_a_full_disk_refuses_and_leaves_whole_lines(tmp_path: Path) -> None:
     """Where a line does not fit nothing is written; with room again the same log writes on."""
     async with audit_log(tmp_path) as log:
-        await log.append(event("session.requested"))
-        with pytest.raises(AuditUnavailable):
-            await log.append(event("exec", command="x" * 4000))
-        assert len(lines(tmp_path)) == 1
-        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        with no_room_beyond(2048):
+            await log.append(event("session.requested"))
+            with pytest.raises(AuditUnavailable):
+                await log.append(event("exec", command="x" * 4000))
+            assert len(lines(tmp_path)) == 1
         await log.append(event("exec", command="x" * 4000))
     assert [line["seq"] for line in every_line(tmp_path)] == [1, 2, 3, 4]
 
 
-async def test_a_file_that_shrank_is_not_written_on(tmp_path: Path, full_disk: None) -> None:
+async def test_a_file_that_shrank_is_not_written_on(tmp_path: Path) -> None:
     """After a failure, a file with less in it than was written is somebody's work: refuse."""
     async with audit_log(tmp_path) as log:
-        await log.append(event("session.requested"))
-        with pytest.raises(AuditUnavailable):
-            await log.append(event("exec", command="x" * 4000))
+        with no_room_beyond(2048):
+            await log.append(event("session.requested"))
+            with pytest.raises(AuditUnavailable):
+                await log.append(event("exec", command="x" * 4000))
         os.truncate(tmp_path / "audit.jsonl", 10)
         with pytest.raises(AuditUnavailable, match="shrunk"):
             await log.append(event("session.ended"))

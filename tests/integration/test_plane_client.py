@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from octopus.core.errors import AuditUnavailable, ControlUnavailable, DirectoryU
 from octopus.core.types import AuditEvent
 from octopus.session.plane_calls import PlaneCalls
 from octopus.session.plane_client import PlaneClient
+from tests.parts.disk import no_room_beyond
 from tests.parts.tools import missing, need
 from tests.plane_parts import ALICE, CONNECTION, NOON, SHELL, attempt, command, ended, events_of, in_process, trail
 from tests.recovery import Reaper, start
@@ -47,27 +47,6 @@ async def serving(root: Path, **limits: int) -> AsyncIterator[ControlPlane]:
             server.stop()
             await asyncio.wait([running])
             owing.cancel()
-
-
-@pytest.fixture
-def disk() -> Iterator[Disk]:
-    """The disk, which can be filled for this process."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield Disk()
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-class Disk:
-    """No file of this process grows beyond ``size`` while it is full."""
-
-    def fill(self, size: int) -> None:
-        """Let no file grow."""
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-
-    def free(self) -> None:
-        """Let files grow again."""
-        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 async def test_an_end_waits_for_the_next_control_plane(tmp_path: Path) -> None:
@@ -147,23 +126,22 @@ async def test_a_worker_that_must_go_spools(tmp_path: Path) -> None:
     assert not spooled.exists()
 
 
-async def test_a_full_disk_refuses_and_no_end_is_lost(tmp_path: Path, disk: Disk) -> None:
+async def test_a_full_disk_refuses_and_no_end_is_lost(tmp_path: Path) -> None:
     """Events and new sessions are refused at once while the trail cannot be written; ends wait for room."""
     async with client(tmp_path) as plane, serving(tmp_path):
         await plane.admit("s-1", ALICE, CONNECTION, "web.1", SHELL)
         # The trail is to be the largest of the files that grow.
         await plane.record(AuditEvent(event="exec", key="long", data={"command": "x" * 200_000}))
-        disk.fill((tmp_path / "audit" / "audit.jsonl").stat().st_size + 10)
-        with pytest.raises(AuditUnavailable):
-            await plane.record(AuditEvent(event="session.started", key="s-1/started", session="s-1"))
-        with pytest.raises(AuditUnavailable):
-            await plane.authenticate(attempt())
-        with pytest.raises(AuditUnavailable):
-            await plane.admit("s-2", ALICE, CONNECTION, "web.1", SHELL)
-        recording = asyncio.create_task(plane.record(ended("s-1")))
-        await asyncio.sleep(0)
-        assert not recording.done()
-        disk.free()
+        with no_room_beyond((tmp_path / "audit" / "audit.jsonl").stat().st_size + 10):
+            with pytest.raises(AuditUnavailable):
+                await plane.record(AuditEvent(event="session.started", key="s-1/started", session="s-1"))
+            with pytest.raises(AuditUnavailable):
+                await plane.authenticate(attempt())
+            with pytest.raises(AuditUnavailable):
+                await plane.admit("s-2", ALICE, CONNECTION, "web.1", SHELL)
+            recording = asyncio.create_task(plane.record(ended("s-1")))
+            await asyncio.sleep(0)
+            assert not recording.done()
         await recording
         await plane.admit("s-3", ALICE, CONNECTION, "web.1", SHELL)
         await until(lambda: events_of(tmp_path, "s-2"))

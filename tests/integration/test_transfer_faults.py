@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from octopus.core.errors import AuditUnavailable, ContainerUnavailable
 from octopus.core.types import Obligations
+from tests.parts.disk import no_room_beyond
 from tests.parts.gateway import GatewayPart, gateway_part
 from tests.parts.tools import need
 
@@ -136,15 +135,9 @@ async def test_full_disk_fails_the_one_file(part: GatewayPart, protocol: str) ->
     """A file that does not fit is told and leaves nothing; those that fit arrive."""
     (part.directory / "small").write_bytes(b"1" * 1000)
     (part.directory / "large").write_bytes(b"1" * 30_000_000)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, hard))
-    try:
+    with no_room_beyond(10_000_000):
         argv = copying(part, protocol, str(part.directory / "large"), str(part.directory / "small"), f"t@127.0.0.1:{part.home}")
         ended = await part.ssh.run_program([argv[0], *argv[3:]], stdin=None)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
     assert ended.status == 1
     assert [path.name for path in part.home.iterdir()] == ["small"]
     assert [event.data["complete"] for event in part.plane.of("file.uploaded")] == [False, True]
