@@ -21,7 +21,7 @@ from octopus.core.mesos_events import (
     TaskAdded,
     TaskUpdated,
 )
-from octopus.core.resources import NOTHING
+from octopus.core.resources import NOTHING, Amounts
 from octopus.core.task_index import TaskIndex
 
 SLICE = 1000
@@ -59,6 +59,7 @@ class Cluster:
         self._frameworks: dict[str, str] = {}
         self._marathon = MarathonSnapshot() if marathon else None
         self._strings: dict[str, str] = {}
+        self._amounts: dict[Amounts, Amounts] = {}
         self._read: set[str] = set()
 
     @property
@@ -89,7 +90,7 @@ class Cluster:
         """Apply a whole snapshot of Mesos (or of one engine), yielding after each slice. ``now`` in seconds since 1970."""
         awaited = awaited_agents(snapshot, self.agents, now)
         self._frameworks = {**self._frameworks, **snapshot.frameworks} if awaited else dict(snapshot.frameworks)
-        self._strings = {}
+        self._strings, self._amounts = {}, {}
         self.awaited = set(awaited)
         self.unattributed, self.region = snapshot.unattributed, snapshot.region or self.region
         self.agents = {agent.id: agent for agent in (*self._kept(awaited), *snapshot.agents)}
@@ -182,6 +183,7 @@ class Cluster:
                 agent=share(known.agent, known.agent),
                 app=share(known.app, known.app),
                 name=share(known.name, known.name),
+                amounts=self._amounts.setdefault(known.amounts, known.amounts),
             )
         )
 

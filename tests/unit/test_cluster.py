@@ -22,6 +22,7 @@ from octopus.core.mesos_events import (
     decode_subscribed,
 )
 from octopus.core.mesos_state import decode_state
+from octopus.core.resources import Amounts
 from octopus.core.task_index import BULK, TaskIndex
 from tests.wire_data import mesos
 
@@ -273,3 +274,12 @@ def test_what_marathon_said_is_kept() -> None:
     with_marathon.replace_marathon(said)
     assert with_marathon.marathon is said
     assert without.marathon == MarathonSnapshot()
+
+
+def test_equal_amounts_are_kept_once() -> None:
+    """However the tasks came: of 100,000 tasks most use one of a few amounts."""
+    cluster = Cluster()
+    cluster.replace(Snapshot(tasks=[_task(name, amounts=Amounts(1000, size)) for name, size in (("a", 5), ("b", 5), ("c", 6))]))
+    a, b, c = sorted(cluster.tasks, key=lambda task: task.id)
+    assert a.amounts is b.amounts
+    assert a.amounts != c.amounts
