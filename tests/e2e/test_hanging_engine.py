@@ -68,9 +68,12 @@ class Play:
         assert {ended.status for ended in await failing} == {69}
         over = await self.ends(sessions)
         assert [event["event"] for event in over] == ["session.failed"] * count
-        told = [line["session"] for line in self.log_lines()[logged:] if line.get("kind") == "ContainerUnavailable"]
-        assert sorted(told) == sorted(sessions)
+        await becomes(lambda: self.unavailable(logged), sorted(sessions))
         return typed
+
+    def unavailable(self, since: int) -> list[str]:
+        """Return the sessions whose container is told to be unavailable in the log, from a line on."""
+        return sorted(line["session"] for line in self.log_lines()[since:] if line.get("kind") == "ContainerUnavailable")
 
     async def ends(self, sessions: Collection[str]) -> list[Event]:
         """Return the terminal events of these sessions, once each has one."""
