@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import posixpath
@@ -199,6 +200,8 @@ class LocalFiles:
         """See ``ContainerFiles.resolve``."""
         whole = posixpath.join(self.home, path)
         with told():
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(whole)  # realpath takes file/.. for the directory; the kernel does not
             real = await self._real(whole, follow=follow)
             try:
                 found: FileAttributes | None = attributes(os.lstat(real))
