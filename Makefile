@@ -19,9 +19,7 @@ unit: ground-test  ## pure tests; they alone must reach every branch of the core
 	$(BIN)/pytest tests/unit --cov=octopus/core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 real: ground-test  ## against real engines, directories and clients
-	$(BIN)/pytest tests/integration tests/e2e || { \
-	    echo "once more, by themselves: what fails again is broken, what passes now is to be made steady"; \
-	    $(BIN)/pytest --last-failed tests/integration tests/e2e; }
+	$(BIN)/pytest tests/integration tests/e2e
 
 bench: ground-test  ## figures, not gates
 	$(BIN)/pytest tests/benchmarks
