@@ -26,7 +26,7 @@ bench: ground-test  ## figures, not gates
 
 lock: ground-test  ## pin what pyproject.toml asks for, with hashes, for every Python from 3.11 on
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --generate-hashes --upgrade \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --generate-hashes --upgrade --no-strip-extras \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
 clean:  ## forget everything that can be made again
