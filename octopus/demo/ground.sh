@@ -72,6 +72,8 @@ list_packages() {
     want lftp has lftp
     want sshfs has sshfs
     want curl has curl
+    want socat has socat
+    want chromium has chromium
     want procps has ps
     want zookeeper test -e /usr/share/java/zookeeper.jar
     want default-jre-headless has java

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import io
 import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -16,6 +18,14 @@ from octopus.demo.engines import PrivateEngine, first_answering
 from octopus.demo.images import archive, folder, link, plain
 from octopus.demo.keeper import mounts_under, parent_of
 from octopus.demo.process import log_end
+
+ROOT = Path(__file__).parents[2]
+
+EVERYWHERE = {"bash", "coreutils", "dash", "libc-bin", "mount", "util-linux"}
+"""Packages that Debian and Ubuntu are never without."""
+
+WITH_ANOTHER = {"openssh-sftp-server": "openssh-server"}
+"""Packages that another one brings along."""
 
 MOUNTINFO = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -90,3 +100,19 @@ def test_tls_takes_a_host_and_an_authority(tmp_path: Path) -> None:
 def test_no_url_is_no_engine() -> None:
     """An unset DOCKER_HOST is passed over."""
     assert first_answering(["", ""]) is None
+
+
+def test_the_ground_holds_every_package_that_a_test_needs() -> None:
+    """A program that happens to be on one machine is missing on the next; so what a test asks for by ``need``, ground.sh installs."""
+    script = (ROOT / "octopus/demo/ground.sh").read_text(encoding="utf-8")
+    installed = set(re.findall(r"^    want ([a-z0-9.-]+) ", script, re.MULTILINE))
+    needed = {
+        call.args[1].value
+        for path in (ROOT / "tests").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "need"
+        and isinstance(call.args[1], ast.Constant)
+    }
+    assert {WITH_ANOTHER.get(str(package), package) for package in needed} - EVERYWHERE - installed == set()
