@@ -14,8 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
-from octopus import building, hostkeys
+from octopus import administration, building, hostkeys
 from octopus.config import Config
 from octopus.config.process import Process, process
 from octopus.config.sections import Ssh
@@ -72,6 +73,12 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             new_token=partial(secrets.token_hex, 16),
             max_sessions=config.ssh.max_sessions,
         )
+        registry = CollectorRegistry()
+        pages = administration.server(
+            config,
+            administration.Rooms(plane=plane, log=log, directory=directory, sources=sources, registry=registry, recordings=recordings),
+            stack,
+        )
         async with asyncio.TaskGroup() as tasks:
             kept = [feed.run() for feed in sources.feeds]
             if isinstance(directory, LdapDirectory):
@@ -94,6 +101,7 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
                 notify_socket=told.notify_socket,
                 version=version("octopus-gateway"),
                 ready=partial(_first_reading, sources),
+                beside=[pages.run] if pages else [],
             )
             for task in running:
                 task.cancel()

@@ -20,6 +20,7 @@ def crossings(data: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _engine(data)
     yield from _passwords(data)
     yield from _policy(data)
+    yield from _admin(data)
 
 
 def _auth(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -80,6 +81,19 @@ def _policy(data: Mapping[str, Any]) -> Iterator[Fault]:
             yield ("policy", place, "forward_localhost"), 'stands alone; expected "forward" in allow'
         if isinstance(rule, Mapping) and rule.get("paths") and not {"download", "upload"} & set(map(str, rule.get("allow") or ())):
             yield ("policy", place, "paths"), 'stands alone; expected "download" or "upload" in allow'
+
+
+def _admin(data: Mapping[str, Any]) -> Iterator[Fault]:
+    given = [key for key in ("tls_cert", "tls_key") if _at(data, "admin", key)]
+    if len(given) == 1:
+        yield ("admin", given[0]), f"stands alone; expected {'tls_key' if given == ['tls_cert'] else 'tls_cert'} beside it"
+    listen = _at(data, "admin", "listen")
+    here = not isinstance(listen, str) or not listen or listen.startswith(("127.", "localhost:", "[::1]:"))
+    if not (here or given or _at(data, "admin", "trusted_proxies")):
+        yield (
+            ("admin", "listen"),
+            "passwords would go there in clear; expected tls_cert and tls_key, trusted_proxies, or a loopback address",
+        )
 
 
 def _at(data: Mapping[str, Any], *path: str) -> Any:

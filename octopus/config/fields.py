@@ -5,6 +5,7 @@ Validators raise ValueError with words for the operator; ``faults.py`` puts file
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -98,6 +99,13 @@ def matching(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        raise ValueError(f'{shown(value)} is no network; expected such as "10.0.0.7" or "10.0.0.0/24"') from error
+
+
 def _workers(value: Any) -> int:
     if value == "auto":
         return 0
@@ -123,6 +131,7 @@ UserFilter = Annotated[str, _filter("{login}")]
 GroupFilter = Annotated[str, _filter("{dn}", "{login}")]
 Globs = Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], Field(strict=False)]
 PathGlobs = Annotated[tuple[Annotated[str, AfterValidator(_path_glob)], ...], Field(strict=False)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Field(strict=False)]
 Kinds = Annotated[tuple[Literal["shell", "exec", "download", "upload", "forward", "logs"], ...], Field(strict=False)]
 RunAs = Annotated[str, matching(USER.pattern, "user, user:group or nothing")]
 MetricPrefix = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", "letters, digits, '_', '.' and '-'")]

@@ -19,6 +19,7 @@ from octopus.config.fields import (
     Kinds,
     ListenAddresses,
     MetricPrefix,
+    Networks,
     OptionalAddress,
     PathGlobs,
     Positive,
@@ -227,7 +228,18 @@ class Admin(Section):
 
     listen: OptionalAddress = Address("127.0.0.1", 8022)
     viewers: Texts = ()
+    """Groups who may look: at what they may enter, at the cluster, and at sessions of their own."""
     operators: Texts = ()
+    """Groups who may look at everything, end sessions and scale."""
+    tls_cert: File = ""
+    tls_key: PrivateFile = ""
+    trusted_proxies: Networks = ()
+    """Whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    tokens_file: PrivateFile = ""
+    """Tokens of machines, by their hash."""
+    idle_timeout: Timeout = 1800.0
+    session_lifetime: Timeout = 12 * 3600.0
+    """How long a login lasts however much it is used."""
 
 
 class Metrics(Section):

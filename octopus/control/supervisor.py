@@ -8,9 +8,10 @@ import itertools
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -42,6 +43,7 @@ class Supervisor:
     ``worker_settings`` is one JSON object for the workers to read, ``worker_command`` starts one (``environment`` is all the
     environment it gets). ``inherited`` sockets are used where there are any, else ``listen`` is bound. ``new_id`` gives random
     text of letters and digits. ``stop_timeout`` (seconds) bounds the ending of sessions. Connections wait until ``ready`` returns.
+    What runs ``beside`` begins when the audit trail is ours and is cancelled before it is let go.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Supervisor:
         stop_timeout: float = 15.0,
         version: str = "",
         ready: Callable[[], Awaitable[None]] | None = None,
+        beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self.plane = plane
         self._log = log
@@ -82,6 +85,7 @@ class Supervisor:
         self._stop_timeout = stop_timeout
         self._ready = ready or _at_once
         self._version = version
+        self._beside = tuple(beside)
         self._locks = WorkerLocks(runtime / "workers")
         operator = OperatorCalls(log=log, live=plane.live, kill=plane.kill, new_id=new_id)
         self._server = PlaneServer(plane, runtime / "plane.sock", operator=operator)
@@ -142,6 +146,7 @@ class Supervisor:
         self._runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._log, asyncio.TaskGroup() as tasks:
             services = [*self._lost.recover(tasks), tasks.create_task(self.plane.endings.run())]
+            services += [tasks.create_task(run()) for run in self._beside]
             serving, pool = tasks.create_task(self._server.run()), tasks.create_task(self._pool.run())
             try:
                 await self._log.append(self._event("gateway.started", workers=self._workers))

@@ -78,6 +78,8 @@ list_packages() {
     want zookeeper test -e /usr/share/java/zookeeper.jar
     want default-jre-headless has java
     want systemd has systemd-analyze
+    want chromium has chromium
+    want npm has npm
 }
 
 # Before Debian 13 docker.io brings the command line itself and there is no docker-cli.

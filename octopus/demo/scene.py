@@ -17,6 +17,7 @@ from octopus.demo.stage import Stage
 
 HOST = "127.0.0.1"
 PORT = 2222
+ADMIN_PORT = 8022
 AGENTS = {"agent-1.example": "r1", "agent-2.example": "r2", "agent-3.example": "r1"}
 VISITOR = "agent-4.example"
 """The agent that joins and leaves now and then."""
@@ -67,6 +68,7 @@ class Scene:
         self._stage = stage
         self._pause = pause
         self.port = free_port(port)
+        self.admin_port = free_port(ADMIN_PORT)
         self.people = alice_and_bob(stage.directory)
         write_users(stage.directory / "users.toml", self.people, hash_password)
         self.host_keys = stage.directory / "hostkeys"
@@ -136,16 +138,18 @@ allow = ["shell", "exec"]
 directory = "{directory}/audit"
 
 [admin]
-listen = ""
+listen = "{HOST}:{self.admin_port}"
+viewers = ["web-dev"]
+operators = ["platform"]
 """
 
     def welcome(self, host_key_lines: Sequence[str]) -> str:
         """Write the client's files and return what to tell the person at the terminal."""
         ssh_config = write_ssh_config(self._stage.directory, self.port, host_key_lines)
-        return welcome_text(self._stage, self.port, ssh_config, *self.people)
+        return welcome_text(self._stage, self.port, ssh_config, self.admin_port, *self.people)
 
 
-def welcome_text(stage: Stage, port: int, ssh_config: Path, alice: Person, bob: Person) -> str:
+def welcome_text(stage: Stage, port: int, ssh_config: Path, admin_port: int, alice: Person, bob: Person) -> str:
     """Return what the demo is and the lines to paste into a second terminal."""
     ssh, directory = f"ssh -F {ssh_config}", stage.directory
     engine = "a private engine" if stage.private else stage.engine.url
@@ -171,6 +175,7 @@ containers on {engine}. Nothing of it stays when you end it with Ctrl-C.
 Paste into a second terminal:
 {lines}
 
+Pages:       http://{HOST}:{admin_port}/  (alice or bob, with the same passwords)
 Audit trail: {directory}/audit/audit.jsonl
 Recordings:  {directory}/audit/recordings
 """

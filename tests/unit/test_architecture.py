@@ -21,6 +21,7 @@ ARROWS = {
     "engine": {"engine", "core"},
     "session": {"session", "core", "control.plane", "hostkeys"},
     "control": {"control", "core"},
+    "admin": {"admin", "core"},
     "demo": {"demo", "core"},
     "log": {"core"},
     "hostkeys": {"core"},

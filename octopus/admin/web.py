@@ -1,0 +1,122 @@
+"""The admin as an ASGI application: its routes, and what holds for every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from octopus.core.errors import InvalidDocument, OctopusError, printable
+
+MAX_BODY = 16 << 20
+"""Bytes of a request: a group of apps as Marathon takes it."""
+
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Nothing inline, nothing of another host. The terminal of a replay is WebAssembly of our own files."""
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+HSTS = "max-age=31536000"
+
+_log = structlog.get_logger(__name__)
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a call was not answered: the words for a person and, of a document, each fault with its place in it."""
+
+    error: str
+    errors: tuple[Fault, ...] = ()
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong in a document."""
+
+    path: str
+    error: str
+
+
+def application(routes: Sequence[BaseRoute]) -> Starlette:
+    """Return the application over these routes."""
+    return Starlette(
+        routes=list(routes),
+        middleware=[Middleware(_Guarded)],
+        exception_handlers={HTTPException: _http_problem, OctopusError: _problem},
+    )
+
+
+class _Guarded:
+    """Bounds what comes in, adds the headers to what goes out, and lets no bug of ours through to the server."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        received, begun = 0, False
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY:
+                raise HTTPException(413, f"more than {MAX_BODY} bytes")
+            return message
+
+        async def headed(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("cache-control", "no-store")
+                if scope["scheme"] == "https":
+                    headers.setdefault("strict-transport-security", HSTS)
+            await send(message)
+
+        try:
+            await self._app(scope, bounded, headed)
+        except Exception as error:
+            _log.error("bug in the admin", path=printable(scope["path"]), exc_info=error)
+            if not begun:
+                await answer(Problem(error="internal error"), 500)(scope, bounded, headed)
+
+
+def answer(value: object, status: int = 200) -> Response:
+    """Return a value as JSON."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = error.headers if isinstance(error, HTTPException) else None
+    response = answer(Problem(error=printable(error.detail if isinstance(error, HTTPException) else "internal error")), status)
+    response.headers.update(headers or {})
+    return response
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    known = error if isinstance(error, OctopusError) else OctopusError()
+    faults = known.faults if isinstance(known, InvalidDocument) else ()
+    errors = tuple(Fault(path=printable(path), error=printable(text, 1000)) for path, text in faults)
+    return answer(Problem(error=known.notice, errors=errors), known.http_status)
