@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from octopus.core.placement import Placement
 from octopus.core.resources import count, shown
-from octopus.forecast import Outcome, Report, Simulation, WhatIf
+from octopus.fleet.report import Report, WhatIf
+from octopus.fleet.simulation import Outcome, Simulation
 
 MOST_REFUSALS = 40
 """Agents listed by name with why they refuse; the others are counted by reason."""

@@ -23,6 +23,7 @@ ARROWS = {
     "control": {"control", "core"},
     "admin": {"admin", "core"},
     "demo": {"demo", "core"},
+    "fleet": {"fleet", "core"},
     "log": {"core"},
     "hostkeys": {"core"},
 }

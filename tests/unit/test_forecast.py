@@ -13,8 +13,10 @@ from octopus.core.inventory import RUNNING, Agent, MarathonSnapshot, MarathonTas
 from octopus.core.placement_app import App
 from octopus.core.placement_rules import rules_of
 from octopus.core.resources import Amounts
-from octopus.forecast import MAX_DOCUMENT, MOST_PLACINGS, TOO_LARGE, document, forecast, report
-from octopus.forecast_cluster import Seen
+from octopus.fleet.report import MOST_PLACINGS, TOO_LARGE, report
+from octopus.fleet.seen import Seen
+from octopus.fleet.simulation import MAX_DOCUMENT, forecast
+from octopus.forecast import document
 
 NEEDS = Amounts(1000, 64_000)
 

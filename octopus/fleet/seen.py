@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Protocol
+
+import msgspec
 
 from octopus.core.capacity_whatif import Running
-from octopus.core.cluster import Cluster
 from octopus.core.errors import NoSuchTarget, printable
-from octopus.core.inventory import Agent, MarathonTask, used_by_agent
+from octopus.core.inventory import Agent, MarathonSnapshot, MarathonTask, Task, used_by_agent
 from octopus.core.placement import View, counted_instances, placed_on
 from octopus.core.placement_app import App
 from octopus.core.placement_constraints import Placed
@@ -16,10 +18,55 @@ from octopus.core.placement_offers import offers
 from octopus.core.resources import NOTHING, Amounts, ranges, shown
 
 
+class State(Protocol):
+    """What of a cluster placement is computed from; a ``Cluster`` is one."""
+
+    @property
+    def agents(self) -> Mapping[str, Agent]:
+        """Agents by id."""
+        ...
+
+    @property
+    def tasks(self) -> Iterable[Task]:
+        """Every task that is not over."""
+        ...
+
+    @property
+    def marathon(self) -> MarathonSnapshot:
+        """What Marathon said last."""
+        ...
+
+    @property
+    def awaited(self) -> Collection[str]:
+        """Agents that have not come back since a failover."""
+        ...
+
+    @property
+    def unattributed(self) -> Amounts:
+        """What is used by executors of which the master does not say the agent."""
+        ...
+
+    @property
+    def region(self) -> str:
+        """The master's own, "" unknown."""
+        ...
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster at one moment, to be handed to another process: a ``State`` of plain values."""
+
+    agents: dict[str, Agent] = {}
+    tasks: list[Task] = []
+    marathon: MarathonSnapshot = MarathonSnapshot()
+    awaited: tuple[str, ...] = ()
+    unattributed: Amounts = NOTHING
+    region: str = ""
+
+
 class Seen:
     """A cluster as it is now, in the terms of placement."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: State) -> None:
         self.cluster = cluster
         self.rules = cluster.marathon.rules
         self.agents: Mapping[str, Agent] = cluster.agents
@@ -27,6 +74,8 @@ class Seen:
         self.used = used_by_agent(tasks)
         self.view = View(offers=tuple(offers(self.agents.values(), tasks, self.rules)), rules=self.rules, region=cluster.region)
         self._by_host = {agent.hostname: agent for agent in self.agents.values()}
+        framework = cluster.marathon.framework
+        self._known = {task.id: task for task in tasks if task.framework == framework}
         self._tasks: dict[str, list[tuple[str, MarathonTask]]] = {}
         for task_id, task in cluster.marathon.tasks.items():
             self._tasks.setdefault(task.app, []).append((task_id, task))
@@ -64,7 +113,7 @@ class Seen:
         """Return an app's running instances with what they use, in the order of their tasks' ids."""
         found = []
         for task_id, task in sorted(self._tasks.get(app.id, ())):
-            known = self.cluster.tasks.get(self.cluster.marathon.framework, task_id)
+            known = self._known.get(task_id)
             uses = NOTHING if known is None else known.amounts + Amounts(ports=ranges((port, port) for port in known.ports))
             [placed] = placed_on([task], self.agents, self._by_host)
             found.append(Old(agent=task.agent or (known.agent if known else ""), placed=placed, uses=uses))
