@@ -16,7 +16,7 @@ from contextlib import suppress
 from octopus.core.errors import OctopusError
 from octopus.core.files import FileAttributes, FileExists, FileFailure, FileUnsupported, IsADirectory
 from octopus.engine.archive import Archive
-from octopus.engine.file_answers import TEMPORARY
+from octopus.engine.file_answers import temporary
 from octopus.engine.file_shell import new_mark
 from octopus.engine.tar_stream import END, REMOVAL, TarEntry, padding
 
@@ -101,14 +101,14 @@ class ArchiveChanges:
     async def send(self, path: bytes, fd: int, wanted: FileAttributes, *, exclusive: bool) -> None:
         """Put the ``wanted.size`` bytes of the descriptor in a file's place. Raise FileFailure: then nothing is left of it."""
         directory, name = posixpath.split(path)
-        temporary = TEMPORARY + new_mark()
-        gone = posixpath.join(directory, temporary)
+        meanwhile = temporary(new_mark())
+        gone = posixpath.join(directory, meanwhile)
         wanted = wanted if wanted.mtime else _at(wanted, int(self._now()))
         if exclusive:
             await self.check_free(path)
-        link = header(name, wanted, tarfile.LNKTYPE, temporary)
+        link = header(name, wanted, tarfile.LNKTYPE, meanwhile)
         try:
-            await self.move(directory, header(temporary, wanted), link, gone=gone, content=_content(fd, wanted.size))
+            await self.move(directory, header(meanwhile, wanted), link, gone=gone, content=_content(fd, wanted.size))
         except BaseException:
             with suppress(OctopusError):
                 await self.remove(gone)
@@ -116,7 +116,7 @@ class ArchiveChanges:
 
     async def alter(self, path: bytes, wanted: FileAttributes) -> None:
         """Set a file's attributes: the engine sets them on a hard link that is made, which is the same file. Raise FileFailure."""
-        gone = posixpath.join(posixpath.dirname(path), TEMPORARY + new_mark())
+        gone = posixpath.join(posixpath.dirname(path), temporary(new_mark()))
         await self.move(b"/", header(gone, wanted, tarfile.LNKTYPE, path), gone=gone)
         found = await self._archive.first(path)
         if (found.mode, found.uid, found.gid) != (wanted.mode & 0o7777, wanted.uid, wanted.gid):

@@ -29,7 +29,7 @@ from octopus.engine.archive_reader import ArchiveReader
 from octopus.engine.archive_stat import ArchiveStat
 from octopus.engine.archive_walk import walk
 from octopus.engine.archive_writer import ArchiveWriter, Spool, changed
-from octopus.engine.file_answers import TEMPORARY
+from octopus.engine.file_answers import is_temporary
 from octopus.engine.file_rights import READ, WRITE, Rights
 from octopus.engine.file_shell import FileLimits
 
@@ -91,7 +91,7 @@ class ArchiveFiles:
                 depth = len(parts) - (place.path != b"/")
                 if depth < 1:
                     self._check_listed(attributes(one))
-                elif depth == 1 and not parts[-1].startswith(TEMPORARY):
+                elif depth == 1 and not is_temporary(parts[-1]):
                     whole = (
                         await self._attributes(posixpath.join(place.path, parts[-1])) if one.kind == tarfile.LNKTYPE else attributes(one)
                     )

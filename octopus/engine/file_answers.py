@@ -22,8 +22,8 @@ from octopus.core.files import (
     TooManyLinks,
 )
 
-TEMPORARY = b".octopus-"
-"""How the names of files begin that are not whole yet."""
+_TEMPORARY = b".octopus-"
+_MARKED = re.compile(rb"\.octopus-[0-9a-f]{24}")
 
 _PLAIN = re.compile(rb"[ -\[\]-~]*")
 _NUMBERS = re.compile(rb"([0-9a-f]{1,8}) ([0-9]{1,20}) ([0-9]{1,10}) ([0-9]{1,10}) (-?[0-9]{1,20}) (-?[0-9]{1,20}) ([0-9]{1,20})")
@@ -58,6 +58,16 @@ _TOLD: tuple[tuple[bytes, type[FileFailure], str], ...] = (
     (b"resource busy", FileFailure, "device or resource busy"),
     (b"text file busy", FileFailure, "text file busy"),
 )
+
+
+def temporary(mark: bytes) -> bytes:
+    """Return the name of a file that is not whole yet, by a mark of 24 hexadecimal digits."""
+    return _TEMPORARY + mark
+
+
+def is_temporary(name: bytes) -> bool:
+    """Whether it is the name of a file that is not whole yet: no other is hidden from a list."""
+    return bool(_MARKED.fullmatch(name))
 
 
 def argument(value: bytes) -> bytes:

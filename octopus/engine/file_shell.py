@@ -161,5 +161,5 @@ async def file_shell(engine: Engine, container: str, shell: str, spec: ExecSpec,
 
 
 def new_mark() -> bytes:
-    """Return a word that no answer holds by chance."""
+    """Return a word that no answer holds by chance: 24 hexadecimal digits."""
     return secrets.token_hex(12).encode()

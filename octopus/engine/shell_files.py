@@ -18,7 +18,7 @@ from octopus.core.files import (
     WriteMode,
 )
 from octopus.core.ports import FileReader, FileWriter
-from octopus.engine.file_answers import TEMPORARY, attributes, entry
+from octopus.engine.file_answers import attributes, entry, is_temporary, temporary
 from octopus.engine.file_reader import ShellReader
 from octopus.engine.file_shell import FileLimits, FileShell, new_mark
 from octopus.engine.file_shells import FileShells
@@ -57,7 +57,7 @@ class ShellFiles:
         with faults(self._agent, "entries"):
             for at in range(0, len(records), self._limits.entries):
                 found = (entry(record) for record in records[at : at + self._limits.entries])
-                yield tuple(one for one in found if not one.name.startswith(TEMPORARY))
+                yield tuple(one for one in found if not is_temporary(one.name))
 
     async def read_link(self, place: Place) -> bytes:
         """See ``ContainerFiles.read_link``."""
@@ -135,11 +135,11 @@ class ShellFiles:
     async def _create(self, shell: FileShell, path: bytes, mode: WriteMode, permissions: int) -> Opened:
         """Make a temporary file; where there can be none beside a file that may be written, empty that one."""
         folder, name = posixpath.split(path)
-        temporary = posixpath.join(folder, TEMPORARY + new_mark())
-        line, how = (await shell.call("create", temporary, name, b"%d" % mode.exclusive)).splitlines()[:2]
+        meanwhile = posixpath.join(folder, temporary(new_mark()))
+        line, how = (await shell.call("create", meanwhile, name, b"%d" % mode.exclusive)).splitlines()[:2]
         former = None if line == b"-" else self._attributes(line)
         if how == b"new" or former is None:
-            return Opened(path=temporary, name=name, former=former, permissions=permissions, exclusive=mode.exclusive, append=mode.append)
+            return Opened(path=meanwhile, name=name, former=former, permissions=permissions, exclusive=mode.exclusive, append=mode.append)
         await shell.call("change", path, *change_arguments(AttributeChanges(size=0)))
         return Opened(path=path, name=b"", former=msgspec.structs.replace(former, size=0), permissions=permissions, append=mode.append)
 

@@ -23,7 +23,7 @@ NAME = st.one_of(
     st.sampled_from([b"a", b"b", b"c"]),
     st.lists(st.integers(1, 255).filter(lambda byte: byte != 0x2F), min_size=1, max_size=12)
     .map(bytes)
-    .filter(lambda name: name not in (b".", b"..") and not name.startswith(b".octopus-")),
+    .filter(lambda name: name not in (b".", b"..")),
 )
 PATH = st.lists(st.one_of(NAME, st.just(b"..")), min_size=1, max_size=2).map(b"/".join).filter(lambda path: not path.startswith(b".."))
 PIECES = st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 70_000)), max_size=4)

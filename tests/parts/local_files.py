@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import posixpath
+import re
 import secrets
 import stat as modes
 from collections.abc import AsyncIterator, Iterator
@@ -212,7 +213,7 @@ class LocalFiles:
     async def entries(self, place: Place) -> AsyncIterator[tuple[FileEntry, ...]]:
         """See ``ContainerFiles.entries``."""
         with told(), os.scandir(place.path) as found:
-            shown = [one for one in found if not one.name.startswith(b".octopus-")]
+            shown = [one for one in found if not re.fullmatch(rb"\.octopus-[0-9a-f]{24}", one.name)]
             yield tuple(FileEntry(name=one.name, attributes=attributes(one.stat(follow_symlinks=False))) for one in shown)
 
     async def read_link(self, place: Place) -> bytes:
@@ -240,7 +241,7 @@ class LocalFiles:
                 raise NoSuchFile
             new = not there or mode.truncate
             folder = posixpath.dirname(place.path)
-            path = posixpath.join(folder, b".octopus-" + secrets.token_hex(8).encode()) if new else place.path
+            path = posixpath.join(folder, b".octopus-" + secrets.token_hex(12).encode()) if new else place.path
             writer = LocalWriter(path, place.path if new else b"", permissions, self, exclusive=mode.exclusive, append=mode.append)
         self.writers[place.path] = writer
         return writer
