@@ -79,8 +79,9 @@ def _policy(data: Mapping[str, Any]) -> Iterator[Fault]:
             yield ("policy", place), "speaks of nobody; expected groups = [...] or users = [...]"
         if isinstance(rule, Mapping) and rule.get("forward_localhost") is True and "forward" not in (rule.get("allow") or ()):
             yield ("policy", place, "forward_localhost"), 'stands alone; expected "forward" in allow'
-        if isinstance(rule, Mapping) and rule.get("paths") and not {"download", "upload"} & set(map(str, rule.get("allow") or ())):
-            yield ("policy", place, "paths"), 'stands alone; expected "download" or "upload" in allow'
+        for key in ("paths", "keep_files") if isinstance(rule, Mapping) else ():
+            if rule.get(key) not in (None, [], "0") and not {"download", "upload"} & set(map(str, rule.get("allow") or ())):
+                yield ("policy", place, key), 'stands alone; expected "download" or "upload" in allow'
 
 
 def _admin(data: Mapping[str, Any]) -> Iterator[Fault]:

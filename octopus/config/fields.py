@@ -19,6 +19,9 @@ from octopus.core.policy import USER
 MAX_SECONDS = 36_500 * 86_400.0
 _DURATION = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,6})?)(?P<unit>[smhd])|0")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_SIZE = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>kB|KB|MB|GB|KiB|MiB|GiB)|0")
+_BYTES = {"kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+MAX_SIZE = 64 << 30
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\]")
 
 
@@ -40,6 +43,16 @@ def _duration(value: Any) -> float:
     if seconds > MAX_SECONDS:
         raise ValueError(f"{shown(value)} is too long; expected at most 36500d")
     return seconds
+
+
+def _size(value: Any) -> int:
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f'{shown(value)} is no size; expected text such as "64KB", "10MB", "1GB", or "0"')
+    size = int(match["number"]) * _BYTES[match["unit"]] if match["unit"] else 0
+    if size > MAX_SIZE:
+        raise ValueError(f"{shown(value)} is too large; expected at most 64GiB")
+    return size
 
 
 def _not_zero(seconds: float) -> float:
@@ -124,6 +137,8 @@ Duration = Annotated[float, BeforeValidator(_duration)]
 """Seconds, from text such as "30s"; 0 is off."""
 Timeout = Annotated[float, BeforeValidator(_duration), AfterValidator(_not_zero)]
 """Seconds, above 0."""
+Size = Annotated[int, BeforeValidator(_size)]
+"""Bytes, from text such as "10MB"; 0 is off."""
 ListenAddresses = Annotated[tuple[Annotated[Address, BeforeValidator(read_address)], ...], Field(strict=False, min_length=1)]
 OptionalAddress = Annotated[Address | None, BeforeValidator(_address_or_none)]
 Texts = Annotated[tuple[Annotated[StrictStr, Field(min_length=1)], ...], Field(strict=False)]

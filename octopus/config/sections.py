@@ -24,6 +24,7 @@ from octopus.config.fields import (
     PathGlobs,
     Positive,
     RunAs,
+    Size,
     Texts,
     Timeout,
     UserFilter,
@@ -167,6 +168,8 @@ class PolicyRule(Section):
     keep_background: bool = False
     paths: PathGlobs = ()
     """Where downloads and uploads may go, after links are followed; empty is everywhere."""
+    keep_files: Size = 0
+    """Of files that pass by sftp and scp, up to this size, a copy is kept beside the recordings; "0" keeps none."""
     forward_localhost: bool = False
     """With "forward": also ports on the loopback of a container with a network of its own, which nobody mapped."""
 
@@ -183,6 +186,7 @@ class PolicyRule(Section):
             max_sessions=self.max_sessions,
             keep_background=self.keep_background,
             paths=self.paths,
+            keep_files=self.keep_files,
             forward_localhost=self.forward_localhost,
         )
 

@@ -17,6 +17,9 @@ from octopus.core.chain import PRUNED, first_seq
 from octopus.core.errors import AuditUnavailable
 from octopus.core.types import AuditEvent, Value
 
+RECORDINGS = frozenset({".cast", ".copy"})
+"""How the names of recordings end: terminals, and copies of files."""
+
 
 class OldFile(Value, frozen=True, kw_only=True):
     """A finished file to remove: the numbers of its first and last line, the hash and time of the last, and its recordings' paths."""
@@ -100,7 +103,7 @@ def _inside(directory: Path, paths: tuple[str, ...]) -> Iterator[Path]:
     """Yield those that lie below the directory: a line altered by somebody must not remove anything else."""
     for text in paths:
         path = Path(text)
-        if path.suffix == ".cast" and not path.is_absolute() and ".." not in path.parts and "\0" not in text:
+        if path.suffix in RECORDINGS and not path.is_absolute() and ".." not in path.parts and "\0" not in text:
             yield directory / path
 
 

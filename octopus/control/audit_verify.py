@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from octopus.control.audit_file import finished_files
+from octopus.control.audit_prune import RECORDINGS
 from octopus.core.chain import CURRENT, HEAD
 from octopus.core.errors import AuditUnavailable
 from octopus.core.proof import CheckSignature, Fault, Kind, Proof, RecordingClaim
@@ -43,7 +44,7 @@ class Verdict(Value, frozen=True, kw_only=True):
 
 def size(directory: Path) -> int:
     """Return about how many bytes ``verify`` is going to read."""
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.suffix in {".jsonl", ".cast"} and path.is_file())
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.suffix in {".jsonl", *RECORDINGS} and path.is_file())
 
 
 def verify(directory: Path, *, check: CheckSignature | None = None, progress: Progress = lambda size: None) -> Verdict:
@@ -146,12 +147,15 @@ class _Recordings:
 
     def notes(self) -> Iterator[str]:
         """Yield what stands beside the recordings of the trail."""
-        open_ones = sum(1 for _ in self._directory.rglob("*.cast.part"))
+        open_ones = self._count(".part")
         if open_ones:
             yield f"{open_ones} recordings are not complete yet (.part)"
-        strangers = sum(1 for _ in self._directory.rglob("*.cast")) - self.good - len(self._wrong)
+        strangers = self._count("") - self.good - len(self._wrong)
         if strangers > 0:
             yield f"{strangers} recordings are not on the trail"
+
+    def _count(self, more: str) -> int:
+        return sum(1 for suffix in RECORDINGS for _ in self._directory.rglob(f"*{suffix}{more}"))
 
     def _look(self, claim: RecordingClaim) -> tuple[bool, str]:
         name = f"recording {claim.path!r} of session {claim.session!r}"

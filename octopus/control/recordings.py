@@ -1,4 +1,4 @@
-"""Recordings whose worker died: given their final name, with whole lines only, so that they replay. Blocking."""
+"""Recordings whose worker died: given their final name; those of terminals with whole lines only, so that they replay. Blocking."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from octopus.control.whole_lines import end_of_last_line
 
 
 def complete(directory: Path, session: str) -> list[dict[str, Any]]:
-    """Close what is left open of a session's recordings; return path (below ``directory``), sha256 and size of each. Raise OSError."""
+    """Close what is left open of a session's recordings; return path (below ``directory``), sha256 and size of each. Raise OSError.
+
+    Of copies of files only those are returned that were open: events of their own speak of the others.
+    """
     name = glob.escape(session)
     for part in directory.glob(f"*/*/*/{name}.cast.part"):
-        _close(part)
-    return [_described(directory, path) for path in sorted(directory.glob(f"*/*/*/{name}.cast"))]
+        _close(part, whole_lines=True)
+    copies = [_close(part, whole_lines=False) for part in sorted(directory.glob(f"*/*/*/{name}.*.copy.part"))]
+    return [_described(directory, path) for path in (*sorted(directory.glob(f"*/*/*/{name}.cast")), *copies)]
 
 
-def _close(part: Path) -> None:
+def _close(part: Path, *, whole_lines: bool) -> Path:
     with part.open("r+b") as file:
-        file.truncate(end_of_last_line(file.fileno(), os.fstat(file.fileno()).st_size))
+        if whole_lines:
+            file.truncate(end_of_last_line(file.fileno(), os.fstat(file.fileno()).st_size))
         os.fsync(file.fileno())
-    part.rename(part.with_suffix(""))
+    return part.rename(part.with_suffix(""))
 
 
 def _described(directory: Path, path: Path) -> dict[str, Any]:

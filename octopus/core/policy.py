@@ -62,8 +62,9 @@ class Rule:
     Case does not count in names of people and groups, as it does not to directories: a rule that denies must not be missed for it.
     An empty ``allow`` is a rule that denies. ``run_as`` is ``user[:group]`` in the container, "" the image's; ``idle_timeout``
     in seconds, 0 is off, as is a ``max_sessions`` of 0. ``paths`` are globs over the paths of files that ``download`` and
-    ``upload`` are for, after links are followed; () is all. ``forward_localhost`` adds to ``forward`` the ports on the container's
-    own loopback. Raise ValueError for a rule that could match nobody or nothing.
+    ``upload`` are for, after links are followed; () is all. Of files that pass, up to ``keep_files`` bytes (0 is off), the gateway
+    keeps a copy. ``forward_localhost`` adds to ``forward`` the ports on the container's own loopback.
+    Raise ValueError for a rule that could match nobody or nothing.
     """
 
     groups: frozenset[str] = frozenset()
@@ -76,6 +77,7 @@ class Rule:
     max_sessions: int = 0
     keep_background: bool = False
     paths: tuple[str, ...] = ()
+    keep_files: int = 0
     forward_localhost: bool = False
     _people: _People = field(init=False, repr=False, compare=False)
     _globs: tuple[Glob, ...] = field(init=False, repr=False, compare=False)
@@ -88,8 +90,8 @@ class Rule:
             raise ValueError("a rule names its apps")
         if not USER.fullmatch(self.run_as):
             raise ValueError("run_as is a user or user:group")
-        if not self.idle_timeout >= 0 or self.max_sessions < 0:
-            raise ValueError("idle_timeout and max_sessions are 0 or more")
+        if not self.idle_timeout >= 0 or self.max_sessions < 0 or self.keep_files < 0:
+            raise ValueError("idle_timeout, max_sessions and keep_files are 0 or more")
         if not self.allow <= CAPABILITIES:
             raise ValueError("sftp and scp are allowed by download and upload")
         if self.forward_localhost and RequestKind.FORWARD not in self.allow:
@@ -116,6 +118,7 @@ class _Grant(Value, frozen=True, kw_only=True):
     run_as: str = ""
     keep_background: bool = False
     paths: tuple[str, ...] = ()
+    keep_files: int = 0
     forward_localhost: bool = False
 
 
@@ -183,7 +186,12 @@ def _allowed(request: SessionRequest, allow: frozenset[RequestKind]) -> bool:
 def _file_rights(request: SessionRequest, grant: _Grant) -> FileRights:
     if request.kind not in TRANSFERS:
         return FileRights()
-    return FileRights(download=RequestKind.DOWNLOAD in grant.allow, upload=RequestKind.UPLOAD in grant.allow, paths=grant.paths)
+    return FileRights(
+        download=RequestKind.DOWNLOAD in grant.allow,
+        upload=RequestKind.UPLOAD in grant.allow,
+        paths=grant.paths,
+        keep=grant.keep_files,
+    )
 
 
 def environment(request: SessionRequest) -> dict[str, str]:
@@ -220,5 +228,6 @@ def _grant(place: int, rule: Rule) -> _Grant:
         run_as=rule.run_as,
         keep_background=rule.keep_background,
         paths=rule.paths,
+        keep_files=rule.keep_files,
         forward_localhost=rule.forward_localhost,
     )

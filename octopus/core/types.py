@@ -166,11 +166,14 @@ class Obligations(Value, frozen=True, kw_only=True):
 
 
 class FileRights(Value, frozen=True, kw_only=True):
-    """What a transfer may do: ``paths`` are globs over resolved paths, () is every path."""
+    """What a transfer may do: ``paths`` are globs over resolved paths, () is every path. Of files up to ``keep`` bytes the
+    gateway keeps a copy, 0 is of none.
+    """
 
     download: bool = False
     upload: bool = False
     paths: tuple[str, ...] = ()
+    keep: int = 0
 
 
 class Allow(Value, frozen=True, kw_only=True):

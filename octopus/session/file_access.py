@@ -26,6 +26,7 @@ from octopus.core.files import (
 from octopus.core.paths import MAX_PATH, PathRule, absolute, escaped, parent
 from octopus.core.ports import ContainerFiles, FileReader, FileWriter
 from octopus.core.types import FileRights, RequestKind
+from octopus.session.file_copies import FileCopies
 from octopus.session.file_trail import FileTrail
 from octopus.session.open_files import OpenDirectory, OpenFile, changed, named
 
@@ -54,15 +55,16 @@ def _below(place: Place, name: bytes) -> bytes:
 
 class FileAccess:
     """The files of one session. Every operation may raise FileFailure (FileForbidden where the rule says no),
-    ContainerUnavailable and AuditUnavailable; ``max_open`` files and directories may be open at a time.
+    ContainerUnavailable, AuditUnavailable and RecordingUnavailable; ``max_open`` files and directories may be open at a time.
 
     A rule's ``paths`` hold for what a path leads to. Directories above them may be looked at and listed, for their names that
     lead there.
     """
 
-    def __init__(self, files: ContainerFiles, rights: FileRights, trail: FileTrail, *, max_open: int = 256) -> None:
+    def __init__(self, files: ContainerFiles, rights: FileRights, trail: FileTrail, copies: FileCopies, *, max_open: int = 256) -> None:
         self._files = files
         self._trail = trail
+        self._copies = copies
         self._max_open = max_open
         self._rule = PathRule(rights.paths)
         self._granted = frozenset(
@@ -123,7 +125,7 @@ class FileAccess:
         if read:
             await self._place("read", path, DOWNLOAD, follow=not mode.exclusive)
         place = await self._place("write", path, UPLOAD, follow=not mode.exclusive)
-        return await self._opened(place, writer=partial(self._files.open_write, place, mode))
+        return await self._opened(place, writer=partial(self._files.open_write, place, mode), append=mode.append)
 
     async def change(self, path: bytes, changes: AttributeChanges, *, follow: bool = True) -> None:
         """Set attributes; those of a link itself cannot be set."""
@@ -228,6 +230,7 @@ class FileAccess:
         *,
         reader: Callable[[], Coroutine[Any, Any, FileReader]] | None = None,
         writer: Callable[[], Coroutine[Any, Any, FileWriter]] | None = None,
+        append: bool = False,
     ) -> OpenFile:
         self._check_room()
         opened = OpenFile(
@@ -236,6 +239,8 @@ class FileAccess:
             reader=await reader() if reader else None,
             writer=await writer() if writer else None,
             reopen=partial(self._files.open_read, place),
+            sent=self._copies.open(),
+            received=self._copies.open(append=append) if writer else None,
         )
         return self._kept(opened)
 

@@ -7,20 +7,38 @@ from typing import Any
 
 import msgspec
 
+from octopus.core.errors import RecordingUnavailable
 from octopus.core.files import AttributeChanges, FileAttributes, FileDenied, FileEntry, FileFailure, Passed, Place
 from octopus.core.paths import escaped
 from octopus.core.ports import FileReader, FileWriter
+from octopus.session.file_copies import FileCopy
 from octopus.session.file_trail import FileTrail
 
 OpenReader = Callable[[], Awaitable[FileReader]]
 
 
 class OpenFile:
-    """A file that is read, written or both: given ``writer``, or what opens the reader when it is first needed, or both."""
+    """A file that is read, written or both: given ``writer``, or what opens the reader when it is first needed, or both.
 
-    def __init__(self, place: Place, trail: FileTrail, *, reader: FileReader | None, writer: FileWriter | None, reopen: OpenReader) -> None:
+    ``sent`` and ``received`` are the copies of what is read and what is written, where such are kept. Every call may raise
+    RecordingUnavailable then.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        trail: FileTrail,
+        *,
+        reader: FileReader | None,
+        writer: FileWriter | None,
+        reopen: OpenReader,
+        sent: FileCopy | None = None,
+        received: FileCopy | None = None,
+    ) -> None:
         self._place = place
         self._trail = trail
+        self._sent = sent
+        self._received = received
         self._reader = reader
         self._writer = writer
         self._reopen = reopen
@@ -37,12 +55,18 @@ class OpenFile:
         """Return up to ``size`` bytes, b"" at the end. Raise FileFailure."""
         if self._reader is None:
             self._reader = await self._reopen()
-        return await self._reader.read(offset, size)
+        data = await self._reader.read(offset, size)
+        if self._sent:
+            await self._sent.put(offset, data)
+        return data
 
     async def write(self, offset: int, data: bytes) -> None:
         """Write. Raise FileFailure: the file is lost then, also to a client that closes it in spite of that."""
+        writer = self._writable()
+        if self._received:
+            await self._received.put(offset, data)
         try:
-            await self._writable().write(offset, data)
+            await writer.write(offset, data)
         except FileFailure as error:
             self._lost = self._lost or error
             raise
@@ -59,11 +83,15 @@ class OpenFile:
         """Set attributes. Raise FileFailure."""
         await self._writable().change(changes)
         self._changed |= changed(changes)
+        if self._received and changes.size is not None:
+            await self._received.cut(changes.size)
 
     async def close(self) -> None:
         """Close it; returns once an upload is in its place and on the trail. Raise FileFailure."""
         self._closed = True
         await self._close_reader()
+        if self._sent:
+            await self._sent.finish()
         if self._writer:
             await self._trail.finish(self._finish_upload)
 
@@ -74,7 +102,8 @@ class OpenFile:
         self._closed = True
         await self._close_reader()
         if self._writer:
-            await self._trail.note("file.uploaded", self._data(await self._writer.abort()) | {"reason": "cut off"})
+            data = self._data(await self._writer.abort()) | {"reason": "cut off"}
+            await self._trail.note("file.uploaded", data | await _kept(self._received))
 
     async def _close_reader(self) -> None:
         if self._reader:
@@ -82,19 +111,22 @@ class OpenFile:
             # Many clients stop at the size they were told, before they meet the end.
             complete = passed.complete or (passed.ordered and passed.size == self._reader.attributes.size)
             if passed.size or complete:
-                await self._trail.note("file.downloaded", self._data(msgspec.structs.replace(passed, complete=complete)))
+                data = self._data(msgspec.structs.replace(passed, complete=complete))
+                await self._trail.note("file.downloaded", data | await _kept(self._sent))
 
     async def _finish_upload(self) -> None:
         writer = self._writable()
         try:
             if self._lost:
                 raise self._lost
+            if self._received:
+                await self._received.finish()
             passed = await writer.close()
-        except FileFailure as error:
+        except (FileFailure, RecordingUnavailable) as error:
             lost = msgspec.structs.replace(await writer.abort(), complete=False)
-            await self._trail.record("file.uploaded", self._data(lost) | {"reason": error.notice})
+            await self._trail.record("file.uploaded", self._data(lost) | {"reason": error.notice} | await _kept(self._received))
             raise
-        await self._trail.record("file.uploaded", self._data(passed) | self._changed)
+        await self._trail.record("file.uploaded", self._data(passed) | self._changed | await _kept(self._received))
 
     def _writable(self) -> FileWriter:
         if self._writer is None:
@@ -132,6 +164,11 @@ class OpenDirectory:
         close = getattr(self._batches, "aclose", None)
         if close:
             await close()
+
+
+async def _kept(copy: FileCopy | None) -> dict[str, Any]:
+    """Return what the trail is told of a copy, complete from now on."""
+    return await copy.settle() if copy else {}
 
 
 def named(place: Place) -> dict[str, Any]:

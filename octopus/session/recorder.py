@@ -10,14 +10,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from octopus.core.asciicast import Asciicast, TerminalEvent
 from octopus.core.errors import RecordingUnavailable
 from octopus.core.types import Pty, Value
+from octopus.session.disk import Disk
+from octopus.session.file_copies import FileCopies
 
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
-_T = TypeVar("_T")
 
 
 class Recording(Value, frozen=True, kw_only=True):
@@ -69,15 +70,20 @@ class Recordings:
 
     async def open(self, session: str, pty: Pty, *, title: str) -> TerminalRecorder:
         """Create the session's file (0600, ``.cast.part`` until complete) with its header. Raise RecordingUnavailable."""
-        if not _SESSION.fullmatch(session):
-            raise RecordingUnavailable(f"not a session id: {session!r}")
+        _check(session)
         started = self._clock()
         path = Path(datetime.fromtimestamp(started, UTC).strftime("%Y/%m/%d")) / f"{session}.cast"
         cast = Asciicast(size=pty.size, started=started, title=title, term=pty.term)
         file = _File(self._directory, path, self._max_bytes)
-        recorder = TerminalRecorder(cast, file, clock=self._clock, started=started, threads=self._threads, timeout=self._timeout)
+        disk = Disk(file.name, self._threads, self._timeout)
+        recorder = TerminalRecorder(cast, file, disk, clock=self._clock, started=started)
         await recorder.start()
         return recorder
+
+    def copies(self, session: str, limit: int) -> FileCopies:
+        """Return what keeps copies of the session's files up to ``limit`` bytes, 0 for none. Raise RecordingUnavailable."""
+        _check(session)
+        return FileCopies(self._directory, session, limit, clock=self._clock, threads=self._threads, timeout=self._timeout)
 
     def close(self) -> None:
         """Release the threads; recordings are finished by their sessions before."""
@@ -87,57 +93,36 @@ class Recordings:
 class TerminalRecorder:
     """Records one terminal. Once a write has failed, every further call raises: there are no holes in a recording."""
 
-    def __init__(
-        self, cast: Asciicast, file: _File, *, clock: Callable[[], float], started: float, threads: ThreadPoolExecutor, timeout: float
-    ) -> None:
+    def __init__(self, cast: Asciicast, file: _File, disk: Disk, *, clock: Callable[[], float], started: float) -> None:
         self._cast = cast
         self._file = file
+        self._disk = disk
         self._clock = clock
         self._started = started
-        self._threads = threads
-        self._timeout = timeout
         self._order = asyncio.Lock()
-        self._running: asyncio.Future[Any] | None = None
-        self._failure: str = ""
 
     async def start(self) -> None:
         """Create the file and write the header."""
         async with self._order:
-            await self._run(self._file.create)
-            await self._run(self._file.append, self._cast.header())
+            await self._disk.run(self._file.create)
+            await self._disk.run(self._file.append, self._cast.header())
 
     async def write(self, event: TerminalEvent) -> None:
         """Append the event; returns once the operating system has it."""
         async with self._order:
             line = self._cast.encode(event, self._clock() - self._started)
             if line:
-                await self._run(self._file.append, line)
+                await self._disk.run(self._file.append, line)
 
     async def finish(self) -> Recording:
         """Write what is left, sync, give the file its final name."""
         async with self._order:
             try:
-                await self._run(self._file.append, self._cast.finish(self._clock() - self._started))
-                return await self._run(self._file.complete)
+                await self._disk.run(self._file.append, self._cast.finish(self._clock() - self._started))
+                return await self._disk.run(self._file.complete)
             except RecordingUnavailable:
-                self._threads.submit(self._file.close)
+                self._disk.give_up(self._file.close)
                 raise
-
-    async def _run(self, act: Callable[..., _T], *args: object) -> _T:
-        """Run one file operation in a thread, never two at once, not even after a caller was cancelled in the middle of one."""
-        if self._failure:
-            raise RecordingUnavailable(self._failure)
-        try:
-            async with asyncio.timeout(self._timeout):
-                if self._running and not self._running.done():
-                    await asyncio.wait({self._running})
-                running = asyncio.get_running_loop().run_in_executor(self._threads, act, *args)
-                running.add_done_callback(_seen)
-                self._running = running
-                return await asyncio.shield(running)
-        except (OSError, TimeoutError, RuntimeError) as error:
-            self._failure = f"recording {self._file.name}: {str(error) or 'timed out'}"
-            raise RecordingUnavailable(self._failure) from error
 
 
 class _File:
@@ -182,7 +167,6 @@ class _File:
             os.close(fd)
 
 
-def _seen(done: asyncio.Future[Any]) -> None:
-    """Take note of how a file operation ended that nobody waits for any more."""
-    if not done.cancelled():
-        done.exception()
+def _check(session: str) -> None:
+    if not _SESSION.fullmatch(session):
+        raise RecordingUnavailable(f"not a session id: {session!r}")

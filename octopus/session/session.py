@@ -124,6 +124,7 @@ class Session:
                 request,
                 files,
                 allow.files,
+                self._recordings.copies(self.id, allow.files.keep),
                 self._trail.record,
                 lambda notice: self._channel.say(line(self.id, notice)),
                 self.traffic,

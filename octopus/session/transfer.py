@@ -10,6 +10,7 @@ from octopus.core.ports import ContainerFiles
 from octopus.core.types import Exit, FileRights, RequestKind, SessionRequest
 from octopus.session import scp_command
 from octopus.session.file_access import FileAccess
+from octopus.session.file_copies import FileCopies
 from octopus.session.file_stream import FileStream
 from octopus.session.file_trail import FileTrail, Record
 from octopus.session.relay import Client, Traffic
@@ -28,6 +29,7 @@ class Transfer:
         request: SessionRequest,
         files: ContainerFiles,
         rights: FileRights,
+        copies: FileCopies,
         record: Record,
         explain: Explain,
         traffic: Traffic,
@@ -43,13 +45,13 @@ class Transfer:
         self._watch = Watch(idle_timeout=idle_timeout)
         self._stream = FileStream(client, traffic, self._watch.moved)
         self._trail = FileTrail(record)
-        self._access = FileAccess(files, rights, self._trail)
+        self._access = FileAccess(files, rights, self._trail, copies)
 
     async def run(self, ended: asyncio.Future[str], finish: Callable[[Exit], Awaitable[None]]) -> None:
         """Serve until the client is done, then call ``finish``: every event of a file is durable by then.
 
         Raise Disconnected where the client left in the middle of a file; SessionEnded when idle or when ``ended`` holds a
-        reason; InvalidRequest, ContainerUnavailable, AuditUnavailable.
+        reason; InvalidRequest, ContainerUnavailable, AuditUnavailable, RecordingUnavailable.
         """
         try:
             async with together() as tasks:

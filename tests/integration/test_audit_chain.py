@@ -330,9 +330,12 @@ async def _with_recordings(directory: Path) -> None:
     path.write_bytes(b"abc")
     (directory / "recordings" / "b.cast").write_bytes(b"")
     (directory / "recordings" / "c.cast.part").write_bytes(b"")
+    (directory / "recordings" / "d.1.copy.part").write_bytes(b"")
+    (directory / "recordings" / "d.2.copy").write_bytes(b"abc")
     recording = {"path": "2026/a.cast", "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "size": 3}
     async with FileAuditLog(directory, clock=Clock()) as log:
         await log.append(event(1, "session.ended", recordings=[recording]))
+        await log.append(event(2, "file.downloaded", recordings=[recording | {"path": "d.2.copy"}]))
 
 
 async def test_recordings_are_proven(tmp_path: Path) -> None:
@@ -340,19 +343,20 @@ async def test_recordings_are_proven(tmp_path: Path) -> None:
     await _with_recordings(tmp_path)
     read: list[int] = []
     verdict = verify(tmp_path, progress=read.append)
-    assert (verdict.faults, verdict.recordings) == ((), 1)
-    assert verdict.notes == ("1 recordings are not complete yet (.part)", "1 recordings are not on the trail")
-    assert sum(read) == log_file(tmp_path).stat().st_size + 3
+    assert (verdict.faults, verdict.recordings) == ((), 2)
+    assert verdict.notes == ("2 recordings are not complete yet (.part)", "1 recordings are not on the trail")
+    assert sum(read) == log_file(tmp_path).stat().st_size + 6
 
 
+@pytest.mark.parametrize(("name", "line"), [("2026/a.cast", 2), ("d.2.copy", 3)], ids=["terminal", "file"])
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"abd"), lambda path: path.write_bytes(b"abcd")])
-async def test_a_recording_missing_or_altered_is_a_fault(tmp_path: Path, harm: Callable[[Path], object]) -> None:
-    """At the line that speaks of it."""
+async def test_a_recording_missing_or_altered_is_a_fault(tmp_path: Path, harm: Callable[[Path], object], name: str, line: int) -> None:
+    """At the line that speaks of it: a terminal's, and the copy of a file."""
     await _with_recordings(tmp_path)
-    harm(tmp_path / "recordings" / "2026" / "a.cast")
+    harm(tmp_path / "recordings" / name)
     [fault] = verify(tmp_path).faults
-    assert (fault.kind, fault.file, fault.line) == (Kind.RECORDING, "audit.jsonl", 2)
-    assert "2026/a.cast" in fault.text
+    assert (fault.kind, fault.file, fault.line) == (Kind.RECORDING, "audit.jsonl", line)
+    assert name in fault.text
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../audit.jsonl", "a\0b"])

@@ -225,19 +225,21 @@ def test_kill_needs_a_gateway(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 async def old_trail(directory: Path) -> None:
-    """Write a trail of five files, long ago, each with a session and its recording."""
+    """Write a trail of five files, long ago, each with a session and its recording: a terminal's, or the copy of a file."""
     now = [NOON]
     for number in range(5):
-        path = directory / "recordings" / "2023" / f"{number}" / f"s-{number}.cast"
+        name = f"s-{number}.1.copy" if number == 1 else f"s-{number}.cast"
+        path = directory / "recordings" / "2023" / f"{number}" / name
         path.parent.mkdir(parents=True)
         path.write_bytes(b"abc")
         recording = {
-            "path": f"2023/{number}/s-{number}.cast",
+            "path": f"2023/{number}/{name}",
             "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             "size": 3,
         }
         now[0] += DAY
-        await write(directory, [event("session.ended", f"s-{number}", recordings=[recording])], lambda: now[0])
+        told = "file.uploaded" if number == 1 else "session.ended"
+        await write(directory, [event(told, f"s-{number}", recordings=[recording])], lambda: now[0])
 
 
 async def test_prune_removes_what_is_old(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

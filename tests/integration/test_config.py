@@ -183,6 +183,13 @@ def test_an_empty_file_lacks_people_place_and_policy(place: Path) -> None:
         ),
         (
             'allow = ["shell"]',
+            'allow = ["exec"]\nkeep_files = "10MB"',
+            'policy[0].keep_files: stands alone; expected "download" or "upload" in allow',
+        ),
+        ('allow = ["shell"]', 'allow = ["upload"]\nkeep_files = "10"', "policy[0].keep_files: '10' is no size; expected text such as"),
+        ('allow = ["shell"]', 'allow = ["upload"]\nkeep_files = "65GiB"', "policy[0].keep_files: '65GiB' is too large; expected at most"),
+        (
+            'allow = ["shell"]',
             'allow = ["upload"]\npaths = ["tmp/**"]',
             "policy[0].paths[0]: 'tmp/**' is no glob over paths: a path begins with '/'",
         ),
@@ -228,6 +235,13 @@ def test_one_engine_is_all_or_nothing(place: Path) -> None:
     assert load_text(place, inventory).docker.inventory
     [line] = faults(place, inventory.replace("unix:///run/docker.sock", "http://{hostname}:2375"))
     assert line.endswith("docker.url: names many engines; with inventory = true expected one, without {hostname} and {ip}")
+
+
+@pytest.mark.parametrize(("text", "size"), [("0", 0), ("64KB", 64_000), ("10MB", 10_000_000), ("1GiB", 1 << 30)])
+def test_sizes(place: Path, text: str, size: int) -> None:
+    """Thousands and powers of two are told apart."""
+    config = load_text(place, SMALL.replace('allow = ["shell"]', f'allow = ["upload"]\nkeep_files = "{text}"'))
+    assert config.rules[0].keep_files == size
 
 
 def test_what_may_be_off_is_off_when_empty(place: Path) -> None:

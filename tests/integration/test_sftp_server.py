@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from octopus.core.errors import AuditUnavailable, Disconnected, InvalidRequest, SessionEnded
 from octopus.core.types import ClientEvent, Exit, FileRights, Input, InputEof, RequestKind, SessionRequest
+from octopus.session.recorder import Recordings
 from octopus.session.relay import Traffic
 from octopus.session.sftp_wire import MAX_DATA, Answer, Open, Request
 from octopus.session.transfer import Transfer
@@ -138,7 +139,10 @@ async def serving(home: Path, rights: FileRights | None = None, **options: Any) 
     files = LocalFiles(bytes(home))
     request = SessionRequest(kind=RequestKind.SFTP)
     may = rights or FileRights(download=True, upload=True)
-    transfer = Transfer(peer, request, files, may, peer.record, peer.explain, Traffic(), client_version="", clock=lambda: 0.0, **options)
+    recordings = Recordings(home.with_name(f"{home.name}-recordings"), clock=lambda: 0.0)
+    copies = recordings.copies("s-1", may.keep)
+    options = {"client_version": "", "clock": lambda: 0.0, **options}
+    transfer = Transfer(peer, request, files, may, copies, peer.record, peer.explain, Traffic(), **options)
     task = asyncio.create_task(transfer.run(peer.ended, peer.finish))
     peer.put(UInt32(5) + Byte(Request.INIT) + UInt32(6))
     kind, greeting = await peer.answer()
@@ -149,6 +153,7 @@ async def serving(home: Path, rights: FileRights | None = None, **options: Any) 
         task.cancel()
         await asyncio.wait([task])
         await files.aclose()
+        recordings.close()
 
 
 def left(home: Path) -> list[str]:

@@ -122,10 +122,10 @@ def test_each_capability_is_given_by_its_own_word(kind: RequestKind) -> None:
 def test_transfers_come_with_what_they_may_do(kind: RequestKind) -> None:
     """Download or upload lets a transfer begin; which of them, and where, goes with it, and with nothing else."""
     for allow in (DOWNLOAD, UPLOAD, DOWNLOAD | UPLOAD):
-        policy = Policy([a_rule(allow=allow, paths=("/tmp/**",))])
+        policy = Policy([a_rule(allow=allow, paths=("/tmp/**",), keep_files=1000)])
         decision = policy.decide(ALICE, a_target(), SessionRequest(kind=kind, command="scp -t x"), "t")
         assert isinstance(decision, Allow)
-        rights = FileRights(download=allow >= DOWNLOAD, upload=allow >= UPLOAD, paths=("/tmp/**",))
+        rights = FileRights(download=allow >= DOWNLOAD, upload=allow >= UPLOAD, paths=("/tmp/**",), keep=1000)
         assert (decision.files, decision.spec.command) == (rights, None)
     others = Policy([a_rule(allow=CAPABILITIES - DOWNLOAD - UPLOAD)])
     assert others.decide(ALICE, a_target(), SessionRequest(kind=kind), "t") == Deny(rule="policy[0]")
@@ -171,6 +171,7 @@ def test_the_label_lets_groups_in_where_switched_on() -> None:
         ({"idle_timeout": -1.0}, "0 or more"),
         ({"idle_timeout": float("nan")}, "0 or more"),
         ({"max_sessions": -1}, "0 or more"),
+        ({"keep_files": -1}, "0 or more"),
         ({"allow": TRANSFERS}, "download and upload"),
         ({"paths": ("tmp",)}, "begins with"),
     ],
