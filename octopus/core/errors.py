@@ -6,7 +6,7 @@ OctopusError
 ├── Refused                 the person can act
 │   ├── InvalidTarget 64 · AmbiguousTarget 64 · InvalidRequest 64
 │   ├── NoSuchTarget 68
-│   ├── TooManySessions 75
+│   ├── TooManySessions 75 · AppLocked 75
 │   └── AuthenticationFailed 77 · AccessDenied 77
 ├── Unavailable 69          something behind us; the operator acts
 │   └── Directory-, Orchestrator-, Container-, Recording-, Audit-, ControlUnavailable
@@ -96,6 +96,14 @@ class TooManySessions(Refused):
     exit_status = 75
     http_status = 429
     default_notice = "too many sessions"
+
+
+class AppLocked(Refused):
+    """A deployment of the app is under way: it can be scaled once that is over."""
+
+    exit_status = 75
+    http_status = 409
+    default_notice = "a deployment of the app is under way, try again later"
 
 
 class AuthenticationFailed(Refused):

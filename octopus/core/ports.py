@@ -8,7 +8,10 @@ from typing import Protocol, runtime_checkable
 
 from octopus.core.files import AttributeChanges, FileAttributes, FileEntry, Passed, Place, Space, WriteMode
 from octopus.core.forwarding import Side
+from octopus.core.placement_app import App
+from octopus.core.placement_rules import Rules
 from octopus.core.types import Allow, AuditEvent, ExecSpec, Exit, Identity, Output, Target, TermSize
+from octopus.core.unique_actions import Rescaled
 
 
 class Directory(Protocol):
@@ -258,4 +261,23 @@ class AuditLog(Protocol):
 
     async def append(self, event: AuditEvent) -> None:
         """Return once the event is durable (or was already there, by its key). Raise AuditUnavailable."""
+        ...
+
+
+class AppScaling(Protocol):
+    """Sets the number of instances of an app, and nothing else of it; never by force. ``rules`` say which Marathon that is.
+
+    All calls may raise NoSuchTarget (there is no such app), AccessDenied, BadUpstream and OrchestratorUnavailable.
+    """
+
+    async def read(self, app: str, rules: Rules) -> App:
+        """Return the app as it is now."""
+        ...
+
+    async def scale(self, app: str, instances: int, rules: Rules) -> Rescaled:
+        """Set the number. Raise AppLocked (a deployment is under way), InvalidRequest (it is not taken as it stands)."""
+        ...
+
+    async def waiting(self, app: str) -> str:
+        """Return why instances of the app wait for a place, in Marathon's words; "" where it does not say."""
         ...

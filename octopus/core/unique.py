@@ -14,6 +14,7 @@ import msgspec
 from octopus.core.inventory import Agent, MarathonTask
 from octopus.core.placement import Refusal, View, counted_instances, headroom, placed_on, reasons
 from octopus.core.placement_app import App
+from octopus.core.placement_constraints import read
 from octopus.core.placement_offers import Offer
 
 EXEMPT_LABEL = "OCTOPUS_UNIQUE"
@@ -29,10 +30,14 @@ class Standing(StrEnum):
     BLOCKED = "blocked"
     NEW = "new"
     LEAVING = "leaving"
+    MISPLACED = "misplaced"
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """One agent's host. MISSING takes an instance now, BLOCKED does not, NEW has not settled, LEAVING holds one and is offered no more."""
+    """One agent's host. MISSING takes an instance now, BLOCKED does not, NEW has not settled.
+
+    LEAVING holds one and is offered no more; MISPLACED holds one that the app's constraints would no longer allow.
+    """
 
     agent: str
     hostname: str
@@ -51,11 +56,15 @@ class Verdict(StrEnum):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """The next step: SCALE to ``instances``, else ``why`` not: NOTHING to do, WAIT for a moment, REPORT to a person."""
+    """The next step: SCALE to ``instances``, else ``why`` not: NOTHING to do, WAIT for a moment, REPORT to a person.
+
+    ``wanted`` is how many can run now, those on hosts that are leaving included.
+    """
 
     verdict: Verdict
     instances: int
     why: str = ""
+    wanted: int = 0
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,15 +80,27 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
         """Return how many hosts stand so."""
         return sum(host.standing is standing for host in self.hosts)
 
+    @property
+    def eligible(self) -> int:
+        """How many hosts are for the app: they hold one rightly or would take one, settled or not."""
+        return sum(host.standing in _ELIGIBLE for host in self.hosts)
+
+
+_ELIGIBLE = frozenset({Standing.RUNNING, Standing.MISSING, Standing.NEW})
+
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known: ``tasks`` by app; ``complete`` is False in a failover; ``now`` in seconds since 1970."""
+    """All that is known: ``tasks`` by app; ``complete`` is False in a failover; ``now`` in seconds since 1970.
+
+    ``unsettled`` says of agents, by id, why they are not to be relied on yet.
+    """
 
     view: View
     agents: Mapping[str, Agent]
     tasks: Mapping[str, Sequence[MarathonTask]]
     now: float
     complete: bool = True
+    unsettled: Mapping[str, str] = {}
 
 
 def tasks_by_app(tasks: Iterable[MarathonTask]) -> dict[str, list[MarathonTask]]:
@@ -103,7 +124,8 @@ def coverage(app: App, moment: Moment, *, settled_after: float = SETTLED_AFTER, 
     holding = {each.hostname for each in placed}
     without = _only({offer.agent for offer in moment.view.offers if offer.hostname not in holding}, moment.view)
     refused = {refusal.agent: refusal for refusal in reasons(app, without, placed)}
-    hosts = tuple(_host(offer, holding, refused, moment, settled_after) for offer in moment.view.offers)
+    strangers = _misplaced(app, holding, moment.view)
+    hosts = tuple(_host(offer, holding, strangers, refused, moment, settled_after) for offer in moment.view.offers)
     settled = _only({host.agent for host in hosts if host.standing is Standing.MISSING}, moment.view)
     more = headroom(app, settled, placed).least
     staying = len({host.hostname for host in hosts if host.standing is Standing.RUNNING})
@@ -117,17 +139,34 @@ def _only(agents: set[str], view: View) -> View:
     return msgspec.structs.replace(view, offers=tuple(offer for offer in view.offers if offer.agent in agents))
 
 
-def _host(offer: Offer, holding: set[str], refused: Mapping[str, Refusal], moment: Moment, settled_after: float) -> Host:
+def _misplaced(app: App, holding: set[str], view: View) -> dict[str, str]:
+    """Return the hosts that hold one and that a constraint would refuse by itself today (an attribute changed), with what it says."""
+    there = [offer for offer in view.offers if offer.hostname in holding]
+    refused = read(app.constraints, there, (), view.rules).refused
+    return {offer.hostname: why for offer, why in zip(there, refused, strict=True) if why}
+
+
+def _host(
+    offer: Offer,
+    holding: set[str],
+    strangers: Mapping[str, str],
+    refused: Mapping[str, Refusal],
+    moment: Moment,
+    settled_after: float,
+) -> Host:
     agent, hostname = offer.agent, offer.hostname
     if hostname in holding:
-        standing = Standing.LEAVING if offer.withheld else Standing.RUNNING
-        return Host(agent=agent, hostname=hostname, standing=standing, why=offer.withheld)
+        why = offer.withheld or strangers.get(hostname, "")
+        standing = Standing.LEAVING if offer.withheld else Standing.MISPLACED if why else Standing.RUNNING
+        return Host(agent=agent, hostname=hostname, standing=standing, why=why)
     if refusal := refused.get(agent):
         words = tuple(reason.value for reason in refusal.reasons)
         return Host(agent=agent, hostname=hostname, standing=Standing.BLOCKED, why=refusal.detail, reasons=words)
     age = moment.now - moment.agents[agent].registered
     if age < settled_after:
         return Host(agent=agent, hostname=hostname, standing=Standing.NEW, why=f"registered {max(0, round(age))} s ago")
+    if why := moment.unsettled.get(agent, ""):
+        return Host(agent=agent, hostname=hostname, standing=Standing.NEW, why=why)
     return Host(agent=agent, hostname=hostname, standing=Standing.MISSING)
 
 
@@ -135,17 +174,18 @@ def _step(app: App, hosts: Sequence[Host], wanted: int, most: int, moment: Momen
     """Return the next step, by rules in the order in which they forbid one; ``wanted`` can run. Never down: who is gone may come back."""
     wait = _waits(app, moment)
     if wait:
-        return Step(verdict=Verdict.WAIT, instances=app.instances, why=wait)
+        return Step(verdict=Verdict.WAIT, instances=app.instances, why=wait, wanted=wanted)
     if app.instances == 0:
-        return Step(verdict=Verdict.NOTHING, instances=0, why="its owner has stopped it")
+        return Step(verdict=Verdict.NOTHING, instances=0, why="its owner has stopped it", wanted=wanted)
     if wanted > app.instances:
         instances = min(wanted, app.instances + most) if most else wanted
-        return Step(verdict=Verdict.SCALE, instances=instances, why=f"{instances - app.instances} more would find a host")
+        why = f"{instances - app.instances} more would find a host"
+        return Step(verdict=Verdict.SCALE, instances=instances, why=why, wanted=wanted)
     if wanted < app.instances:
         blocked = [f"{host.hostname}: {host.why}" for host in hosts if host.standing is Standing.BLOCKED]
         why = f"wants {app.instances}, {wanted} can run" + (f": {'; '.join(blocked[:5])}" if blocked else "")
-        return Step(verdict=Verdict.REPORT, instances=app.instances, why=why)
-    return Step(verdict=Verdict.NOTHING, instances=app.instances)
+        return Step(verdict=Verdict.REPORT, instances=app.instances, why=why, wanted=wanted)
+    return Step(verdict=Verdict.NOTHING, instances=app.instances, wanted=wanted)
 
 
 def _waits(app: App, moment: Moment) -> str:

@@ -1,1 +1,1 @@
-"""What runs on a timer over the Cluster: capacity figures, usage, UNIQUE apps, metrics."""
+"""What runs on a timer over the Cluster: capacity figures, usage, UNIQUE apps, events, metrics."""

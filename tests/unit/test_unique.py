@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import pytest
 
@@ -35,7 +37,13 @@ def on(*hosts: str) -> list[MarathonTask]:
 
 
 def covered(
-    *agents: Agent, instances: int = 2, tasks: tuple[str, ...] = (), complete: bool = True, most: int = 0, **app: object
+    *agents: Agent,
+    instances: int = 2,
+    tasks: tuple[str, ...] = (),
+    complete: bool = True,
+    most: int = 0,
+    unsettled: Mapping[str, str] | None = None,
+    **app: object,
 ) -> Coverage:
     """Return how the app covers these agents."""
     rules = rules_of("1.8.222")
@@ -45,6 +53,7 @@ def covered(
         tasks=tasks_by_app(on(*tasks)),
         now=NOW,
         complete=complete,
+        unsettled=unsettled or {},
     )
     return coverage(msgspec.structs.replace(STATSD, instances=instances, **app), moment, most=most)
 
@@ -62,7 +71,7 @@ def test_a_host_that_joins_gets_an_instance() -> None:
     ]
     assert (found.target, found.step.verdict, found.step.instances) == (3, Verdict.SCALE, 3)
     assert found.step.why == "1 more would find a host"
-    assert [found.count(standing) for standing in Standing] == [2, 1, 0, 0, 0]
+    assert [found.count(standing) for standing in Standing] == [2, 1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +96,20 @@ def test_a_new_host_settles_first() -> None:
     found = covered(A, B, agent("c", registered=NOW - 30), tasks=("a", "b"))
     assert (found.hosts[2].standing, found.hosts[2].why, found.step.verdict) == (Standing.NEW, "registered 30 s ago", Verdict.NOTHING)
     assert covered(A, B, agent("c", registered=NOW - 90), tasks=("a", "b")).step.instances == 3
+
+
+def test_a_host_that_comes_and_goes_is_not_relied_on() -> None:
+    """However long ago it registered: who watched it says why."""
+    found = covered(A, B, C, tasks=("a", "b"), unsettled={"c-S": "came back 3 times within 10 min"})
+    assert (found.hosts[2].standing, found.hosts[2].why) == (Standing.NEW, "came back 3 times within 10 min")
+    assert (found.target, found.eligible, found.step.verdict) == (2, 3, Verdict.NOTHING)
+
+
+def test_a_host_whose_attribute_changed_still_holds_its_instance() -> None:
+    """Marathon leaves it where it is: it counts as one that runs, but not as one to aim at, and what is wrong is said."""
+    found = covered(A, agent("b", attributes={"rack": "dmz"}), tasks=("a", "b"))
+    assert (found.hosts[1].standing, found.hosts[1].why) == (Standing.MISPLACED, "rack UNLIKE dmz: here 'dmz'")
+    assert (found.target, found.eligible, found.step.wanted, found.step.verdict) == (1, 1, 2, Verdict.NOTHING)
 
 
 @pytest.mark.parametrize(
