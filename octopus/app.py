@@ -26,9 +26,11 @@ from octopus.control.live import LiveSessions
 from octopus.control.placing import ConnectionLimits
 from octopus.control.resolver import ClusterResolver
 from octopus.control.supervisor import Supervisor
+from octopus.control.tallies import Tallies
 from octopus.engine.backend import DockerBackend, EngineBackend
 from octopus.engine.mesos_exec import MesosBackend
 from octopus.identity.ldap import LdapDirectory
+from octopus.measuring import Measuring
 from octopus.session.worker_settings import WorkerSettings
 
 WORKER = (sys.executable, "-I", "-m", "octopus.session_worker")
@@ -62,7 +64,8 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
         stack.push_async_callback(backend.aclose)
         runtime, audit = Path(config.ssh.runtime_directory), Path(config.audit.directory)
         recordings = audit / "recordings"
-        log = building.audit_log(config.audit)
+        tallies = Tallies()
+        log = building.audit_log(config.audit, written=tallies.note)
         plane = ControlPlane(
             log=log,
             live=LiveSessions(runtime / "sessions"),
@@ -73,7 +76,9 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             new_token=partial(secrets.token_hex, 16),
             max_sessions=config.ssh.max_sessions,
         )
+        measuring = Measuring(config, sources=sources, plane=plane, log=log, tallies=tallies)
         registry = CollectorRegistry()
+        measuring.register(registry)
         pages = administration.server(
             config,
             administration.Rooms(plane=plane, log=log, directory=directory, sources=sources, registry=registry, recordings=recordings),
@@ -84,7 +89,7 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             if isinstance(directory, LdapDirectory):
                 kept.append(directory.run())
             running = [tasks.create_task(one) for one in kept]
-            yield Supervisor(
+            gateway = Supervisor(
                 plane=plane,
                 log=log,
                 reap=backend.reap,
@@ -101,8 +106,10 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
                 notify_socket=told.notify_socket,
                 version=version("octopus-gateway"),
                 ready=partial(_first_reading, sources),
-                beside=[pages.run] if pages else [],
+                beside=[*([pages.run] if pages else []), *measuring.services],
             )
+            measuring.loads = gateway.loads
+            yield gateway
             for task in running:
                 task.cancel()
 

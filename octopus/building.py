@@ -24,7 +24,7 @@ from octopus.core.errors import ConfigError, ContainerUnavailable, printable
 from octopus.core.inventory import Agent, FeedStatus
 from octopus.core.policy import Policy
 from octopus.core.ports import Directory
-from octopus.core.types import EngineAddress
+from octopus.core.types import AuditEvent, EngineAddress
 from octopus.engine.limits import EngineLimits
 from octopus.feeds.agents import AgentStates
 from octopus.feeds.docker import DockerFeed
@@ -112,8 +112,8 @@ def authenticator(limits: Limits, people: Directory) -> Authenticator:
     return Authenticator(people, failure_limits(limits), success_ttl=limits.remember_success, refusal_time=limits.refusal_time)
 
 
-def audit_log(audit: Audit) -> FileAuditLog:
-    """Return the log of ``[audit]``. Raise ConfigError when its key is none."""
+def audit_log(audit: Audit, *, written: Callable[[AuditEvent], None] = lambda event: None) -> FileAuditLog:
+    """Return the log of ``[audit]``; ``written`` hears of each line. Raise ConfigError when its key is none."""
     return FileAuditLog(
         Path(audit.directory),
         clock=time.time,
@@ -122,6 +122,7 @@ def audit_log(audit: Audit) -> FileAuditLog:
         checkpoint_interval=audit.checkpoint_interval,
         rotate_size=audit.rotate_size,
         rotate_daily=audit.rotate_daily,
+        written=written,
     )
 
 

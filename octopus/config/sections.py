@@ -246,11 +246,21 @@ class Admin(Section):
     """How long a login lasts however much it is used."""
 
 
+class Capacity(Section):
+    """``[capacity]``: what the cluster can still take, worked out every ``interval``; 0 is never."""
+
+    interval: Duration = 60.0
+    apps: Globs = ()
+    """Apps whose own headroom is told, besides that of the running mix; at most 100."""
+
+
 class Metrics(Section):
     """``[metrics]``: StatsD in addition to /metrics."""
 
     statsd: OptionalAddress = None
+    statsd_interval: Timeout = 10.0
     prefix: MetricPrefix = "octopus"
+    """Of the names in StatsD; in /metrics all begin with octopus_."""
 
 
 class Config(Section):
@@ -266,6 +276,7 @@ class Config(Section):
     limits: Limits = Limits()
     unique: Unique = Unique()
     admin: Admin = Admin()
+    capacity: Capacity = Capacity()
     metrics: Metrics = Metrics()
 
     @property

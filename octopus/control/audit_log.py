@@ -46,7 +46,7 @@ class FileAuditLog:
 
     Checkpoints, signed where there is a ``signer``, stand at the start, at the end, at the end of each file, after every
     ``checkpoint_lines`` and, where there is something new, every ``checkpoint_interval`` seconds. A file is finished with
-    ``rotate_size`` bytes and, with ``rotate_daily``, after its day (UTC).
+    ``rotate_size`` bytes and, with ``rotate_daily``, after its day (UTC). ``written`` hears of each event that is durable.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class FileAuditLog:
         lock_interval: float = 0.05,
         max_waiting: int = MAX_WAITING,
         max_keys: int = MAX_KEYS,
+        written: Callable[[AuditEvent], None] = lambda event: None,
     ) -> None:
         self.problem = ""
         """Why the trail cannot be written, as far as the last try showed; "" when it can."""
@@ -76,6 +77,7 @@ class FileAuditLog:
         self._lock_timeout = lock_timeout
         self._lock_interval = lock_interval
         self._max_waiting = max_waiting
+        self._written = written
         self._waiting: dict[str, _Waiting] = {}
         self._batch: list[_Waiting] = []
         self._work = asyncio.Event()
@@ -138,6 +140,8 @@ class FileAuditLog:
             if batch:
                 problem = await self._try(self._write_batch(batch))
                 for one in batch:
+                    if problem is None:
+                        self._written(one.event)
                     del self._waiting[one.event.once]
                     one.outcome.set_result(problem)
             if self._checkpoint_due:

@@ -144,6 +144,7 @@ def completed(sections: Sections, port: int) -> Sections:
         "audit": {"directory": "audit"},
         "admin": {"listen": ""},
         "unique": {"mode": "off"},
+        "capacity": {"interval": "0"},
         "limits": {"refusal_time": "1s", "failures_per_address": 10_000},
     }
     for name, section in sections.items():

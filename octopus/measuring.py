@@ -1,0 +1,94 @@
+"""The figures' composition root: what is worked out on timers over a running gateway, and where it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from octopus.building import Sources
+from octopus.config import Config
+from octopus.control.audit_log import FileAuditLog
+from octopus.control.control_plane import ControlPlane
+from octopus.control.placing import WorkerLoad
+from octopus.control.tallies import Tallies
+from octopus.core.errors import OrchestratorUnavailable
+from octopus.fleet.capacity_report import CapacityReports
+from octopus.fleet.figures import Family
+from octopus.fleet.gateway import GatewayFigures, gateway_families, state_families
+from octopus.fleet.metrics import FigureCollector, Source
+from octopus.fleet.report import Report
+from octopus.fleet.simulation import Question, Simulation
+from octopus.fleet.statsd import StatsdSender
+from octopus.fleet.working import ReportQuestion, reported, simulated
+
+FIRST_READING = 60.0
+"""Seconds that the first report waits for the cluster to be read."""
+
+
+class Measuring:
+    """What octopus knows in numbers. ``loads`` is to be set once there are workers; ``services`` are to be run beside the gateway."""
+
+    def __init__(self, config: Config, *, sources: Sources, plane: ControlPlane, log: FileAuditLog, tallies: Tallies) -> None:
+        self.loads: Callable[[], Sequence[WorkerLoad]] = tuple
+        self._cluster, self._feeds = sources.cluster, sources.feeds
+        self._plane, self._log, self._tallies = plane, log, tallies
+        mesos, capacity = not config.docker.inventory, config.capacity
+        self.capacity = CapacityReports(
+            self._report, sound=self.sound, clock=time.time, ready=self._read, interval=capacity.interval, named=capacity.apps
+        )
+        self.sources: list[Source] = [self._gateway, self._state]
+        self.services: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        if mesos and capacity.interval:
+            self.sources.append(self.capacity.families)
+            self.services.append(self.capacity.run)
+        if statsd := config.metrics.statsd:
+            told, interval = config.metrics, config.metrics.statsd_interval
+            self.services.append(StatsdSender(statsd.host, statsd.port, self.sources, prefix=told.prefix, interval=interval).run)
+
+    def register(self, registry: CollectorRegistry) -> None:
+        """Have ``/metrics`` tell all figures."""
+        registry.register(FigureCollector(self.sources))
+
+    def sound(self) -> bool:
+        """Whether the state of the cluster is complete: every source works, and no agent is awaited after a failover."""
+        return self._cluster.ready and not self._cluster.awaited and all(not feed.status().error for feed in self._feeds)
+
+    async def simulate(self, question: Question) -> Simulation:
+        """Return what becomes of what is asked. Raise InvalidDocument, NoSuchTarget, OrchestratorUnavailable."""
+        if not self._cluster.ready:
+            raise OrchestratorUnavailable
+        return await simulated(self._cluster, question)
+
+    async def _report(self, question: ReportQuestion) -> Report:
+        if not self._cluster.ready:
+            raise OrchestratorUnavailable
+        return await reported(self._cluster, question)
+
+    async def _read(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_READING):
+                await asyncio.gather(*(feed.tried() for feed in self._feeds))
+
+    def _state(self) -> Iterator[Family]:
+        return state_families([feed.status() for feed in self._feeds], complete=self.sound())
+
+    def _gateway(self) -> Iterator[Family]:
+        loads, counts = tuple(self.loads()), self._tallies
+        return gateway_families(
+            GatewayFigures(
+                live=len(self._plane.live),
+                events=dict(counts.events),
+                logins=dict(counts.logins),
+                bytes_in=counts.bytes_in,
+                bytes_out=counts.bytes_out,
+                written=not self._log.problem,
+                workers=len(loads),
+                connections=sum(load.connections for load in loads),
+                worker_rate=sum(load.rate for load in loads),
+            )
+        )

@@ -1,0 +1,116 @@
+"""The gateway's figures as monitoring reads them: from /metrics and by StatsD, and through a failover of the master."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from octopus.demo.cluster import DemoCluster
+from octopus.demo.engines import free_port
+from octopus.demo.resources import Resources
+from tests.e2e.gateway import HOST, Gateway, Sections
+from tests.e2e.people import People
+from tests.e2e.scene import behind, gateway_for
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PATIENCE = 60
+FREE = 'octopus_cluster_free{resource="cpus",role="*"}'
+
+
+@dataclass
+class Watched:
+    """A gateway before a cluster of two agents with four CPUs each, of which a UNIQUE app uses one each; what it tells."""
+
+    demo: DemoCluster
+    gateway: Gateway
+    url: str
+    statsd: socket.socket
+
+    async def told(self) -> dict[str, float]:
+        """Return what is scraped now, each sample as in a query."""
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"{self.url}/metrics")).text
+        found: dict[str, float] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
+                found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+        return found
+
+    async def until(self, name: str, value: float | None) -> dict[str, float]:
+        """Wait until a figure has a value, None: is not there; return all of that moment."""
+        found: dict[str, float] = {}
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while (found := await self.told()).get(name) != value:  # noqa: ASYNC110  (another process)
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"{name} is {found.get(name)}, not {value}: {sorted(found)}\n{self.gateway.log[-3000:]}") from None
+        return found
+
+    async def line(self, text: str) -> None:
+        """Wait for a line of StatsD."""
+        async with asyncio.timeout(PATIENCE):
+            while text not in (await asyncio.get_running_loop().sock_recv(self.statsd, 65536)).decode().split("\n"):
+                pass
+
+
+@asynccontextmanager
+async def watched(people: People) -> AsyncIterator[Watched]:
+    """Give a gateway that works capacity out all the time."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as statsd:
+        statsd.bind((HOST, 0))
+        statsd.setblocking(False)
+        port = free_port(HOST)
+        sections: Sections = {
+            "auth.users": {"file": "users.toml"},
+            "docker": {"url": "unix:///nowhere"},
+            "admin": {"listen": f"{HOST}:{port}"},
+            "capacity": {"interval": "1s", "apps": ["/ops/**"]},
+            "metrics": {"statsd": f"{HOST}:{statsd.getsockname()[1]}", "statsd_interval": "1s"},
+        }
+        async with DemoCluster(masters=2) as demo:
+            for name in ("agent-1", "agent-2"):
+                await demo.add_agent(name, resources=Resources(4.0, 4096.0, 10240.0, 0.0, ((31000, 31099),)))
+            demo.put_app("/ops/statsd", cmd="sleep 1", cpus=1, mem=64, instances=2, constraints=[["hostname", "UNIQUE"]])
+            await demo.running("/ops/statsd", 2)
+            async with gateway_for(people, behind(demo), sections) as running:
+                yield Watched(demo, running, f"http://{HOST}:{port}", statsd)
+
+
+async def test_figures_of_a_running_gateway(people: People) -> None:
+    """Capacity, the UNIQUE app, and the gateway's own; a refused login is counted; StatsD gets the same."""
+    async with watched(people) as at:
+        found = await at.until(FREE, 6)
+        assert found['octopus_cluster_total{resource="cpus",role="*"}'] == 8
+        assert found['octopus_headroom_instances{app="median"}'] == 6
+        assert found['octopus_headroom_instances{app="/ops/statsd"}'] == 0
+        assert (found['octopus_unique_running{app="/ops/statsd"}'], found['octopus_unique_missing{app="/ops/statsd"}']) == (2, 0)
+        assert (found["octopus_state_complete"], found["octopus_audit_writable"], found["octopus_workers"]) == (1, 1, 1)
+        assert found["octopus_state_age_seconds"] < PATIENCE
+        assert (await at.gateway.ssh.run("mallory+ops_statsd", "true")).status == 255
+        assert found['octopus_audit_events_total{event="gateway.started"}'] == 1
+        await at.line("octopus.cluster.free.cpus.unreserved:6|g")
+        await at.line("octopus.state.complete:1|g")
+
+
+async def test_nothing_false_in_a_failover(people: People) -> None:
+    """While a new leader waits for an agent the figures are gone and the state is told to be incomplete; then they are back."""
+    async with watched(people) as at:
+        await at.until(FREE, 6)
+        at.demo.fail_over(1, reregister=False)
+        at.demo.reregister("agent-1")
+        found = await at.until("octopus_state_complete", 0)
+        assert FREE not in found
+        at.demo.reregister("agent-2")
+        await at.until("octopus_state_complete", 1)
+        found = await at.until(FREE, 6)
+        assert found['octopus_unique_missing{app="/ops/statsd"}'] == 0
