@@ -65,7 +65,7 @@ def capacity_families(found: Report) -> Iterator[Family]:
         yield single("hostloss_unplaced_max", losses[0].unplaced if losses else 0, "instances without a place if the worst agent were lost")
         yield single("inflation_ratio", found.what_if.inflation / 100, "how many times its instances everything could have")
         yield single("hosts_emptiable", len(found.what_if.emptied), "agents whose instances fit on the others")
-    for name in ("eligible", "running", "missing", "blocked"):
+    for name in ("eligible", "running", "missing", "blocked", "leaving", "misplaced"):
         values = {line.app: float(getattr(line, name)) for line in found.unique}
         yield labelled(f"unique_{name}", "app", values, f"hosts of an app of one on each host: {name}")
 

@@ -60,7 +60,10 @@ class WhatIf(Struct, frozen=True, kw_only=True):
 
 
 class UniqueLine(Struct, frozen=True, kw_only=True):
-    """How an app of one on each host stands, in hosts: ``eligible`` hold one and can go on, or would take one now."""
+    """How an app of one on each host stands, in hosts: ``eligible`` hold one rightly or would take one.
+
+    On those that are ``leaving`` or ``misplaced`` one runs that would not be put there today.
+    """
 
     app: str
     eligible: int
@@ -68,6 +71,7 @@ class UniqueLine(Struct, frozen=True, kw_only=True):
     missing: int
     blocked: int
     leaving: int
+    misplaced: int
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -138,11 +142,12 @@ def unique_lines(found: Sequence[Coverage]) -> tuple[UniqueLine, ...]:
     return tuple(
         UniqueLine(
             app=each.app,
-            eligible=each.target,
+            eligible=each.eligible,
             running=each.count(Standing.RUNNING),
             missing=each.count(Standing.MISSING),
             blocked=each.count(Standing.BLOCKED),
             leaving=each.count(Standing.LEAVING),
+            misplaced=each.count(Standing.MISPLACED),
         )
         for each in found[:MOST_NAMED]
     )
