@@ -167,6 +167,20 @@ class ContainerFilesContract:
         passed = await reader.close()
         assert (passed.ordered, passed.complete) == (False, False)
 
+    async def test_a_slow_reader_reads_it_all(self, files: ContainerFiles, base: bytes) -> None:
+        """What is fetched ahead meanwhile changes nothing about where the file ends."""
+        content = os.urandom(1_100_000)
+        await upload(files, posixpath.join(base, b"f"), content)
+        reader = await files.open_read(await files.resolve(posixpath.join(base, b"f")))
+        parts: list[bytes] = []
+        while part := await reader.read(sum(map(len, parts)), 32_768):
+            parts.append(part)
+            for _ in range(3):  # each after what was asked for before it
+                await files.resolve(posixpath.join(base, b"f"))
+        passed = await reader.close()
+        assert b"".join(parts) == content
+        assert (passed.complete, passed.size) == (True, len(content))
+
     async def test_writes_at_any_offset(self, files: ContainerFiles, base: bytes) -> None:
         """Overtaking, overlapping, with holes: as a local file takes them."""
         model = bytearray(400_000)

@@ -15,8 +15,15 @@ from octopus.engine.limits import faults
 
 @dataclass(frozen=True)
 class _Block:
+    """Bytes of a file from ``start`` on, of which ``asked`` were asked for: where fewer came, the file ended."""
+
     start: int
     data: bytes
+    asked: int = 0
+
+    @property
+    def short(self) -> bool:
+        return len(self.data) < self.asked
 
     @property
     def end(self) -> int:
@@ -45,7 +52,6 @@ class ShellReader:
         self._passed = PassedBytes()
         self._end_told = -1
         self._whole = False
-        self._asked = limits.small
 
     async def open(self) -> None:
         """Open it, and read its beginning. Raise FileFailure, ContainerUnavailable."""
@@ -90,21 +96,18 @@ class ShellReader:
             if found := self._held(offset):
                 return found
             last = self._blocks[1]
-            if offset == last.end and self._short(last) and self._end_told != offset:
+            if offset == last.end and last.short and self._end_told != offset:
                 self._end_told = offset  # known already; who asks again learns whether the file has grown
                 return _NOTHING
             block = await self._ahead(offset) or (await self._fetch(offset, self._size(offset)))[0]
             if block.data:
                 self._blocks = (last, block)
-                if block.start == last.end and not self._short(block):
-                    self._next = asyncio.get_running_loop().create_task(self._fetch_next(block.end), name="read ahead")
+                if block.start == last.end and not block.short:
+                    self._next = asyncio.get_running_loop().create_task(self._fetch_next(block), name="read ahead")
             return block
 
     def _held(self, offset: int) -> _Block | None:
         return next((block for block in reversed(self._blocks) if block.start <= offset < block.end), None)
-
-    def _short(self, block: _Block) -> bool:
-        return len(block.data) < self._asked
 
     async def _ahead(self, offset: int) -> _Block | None:
         """Return what was fetched ahead, if that is what is wanted now."""
@@ -115,15 +118,17 @@ class ShellReader:
         return block if block.start <= offset < block.end or (block.start == offset and not block.data) else None
 
     def _size(self, offset: int) -> int:
-        return min(self._asked * 2, self._limits.block) if offset == self._blocks[1].end else self._limits.small
+        last = self._blocks[1]
+        return self._more(last) if offset == last.end else self._limits.small
 
-    async def _fetch_next(self, offset: int) -> _Block:
-        return (await self._fetch(offset, min(self._asked * 2, self._limits.block)))[0]
+    def _more(self, last: _Block) -> int:
+        return min(max(last.asked * 2, self._limits.small), self._limits.block)
+
+    async def _fetch_next(self, last: _Block) -> _Block:
+        return (await self._fetch(last.end, self._more(last)))[0]
 
     async def _fetch(self, offset: int, size: int) -> tuple[_Block, bytes, FileAttributes]:
         said = await self._shells.call("read", self._path, b"%d" % offset, b"%d" % size)
-        if size:
-            self._asked = size
         with faults(self._agent, "read"):
             line, _, data = said.partition(b"\n")
             identity, space, numbers = line.partition(b" ")
@@ -132,4 +137,4 @@ class ShellReader:
             found = attributes(numbers)
         if identity != (self._identity or identity):
             raise PathChanged(f"{self._path!r} is another file by now")
-        return _Block(offset, data), identity, found
+        return _Block(offset, data, size), identity, found
