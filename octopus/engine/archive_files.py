@@ -32,6 +32,7 @@ from octopus.engine.archive_writer import ArchiveWriter, Spool, changed
 from octopus.engine.file_answers import is_temporary
 from octopus.engine.file_rights import READ, WRITE, Rights
 from octopus.engine.file_shell import FileLimits
+from octopus.engine.tar_stream import TarEntry
 
 UMASK = 0o022
 BLIND = (b"/proc", b"/sys", b"/dev")
@@ -77,30 +78,33 @@ class ArchiveFiles:
 
     async def entries(self, place: Place) -> AsyncIterator[tuple[FileEntry, ...]]:
         """See ``ContainerFiles.entries``: the engine sends all below it, of which only the first level is kept."""
-        self._seen(place.path)
-        batch: list[FileEntry] = []
+        listed = await self._list(self._seen(place.path))
+        for at in range(0, len(listed), self._limits.entries):
+            yield tuple([await self._entry(place.path, name, found) for name, found in listed[at : at + self._limits.entries]])
+
+    async def _list(self, path: bytes) -> list[tuple[bytes, TarEntry]]:
+        """Return the headers of what is in a directory, by name. While the engine sends it nothing else can be asked of it."""
+        listed: list[tuple[bytes, TarEntry]] = []
         scanned = 0
-        async with self._archive.get(place.path) as found:
+        async with self._archive.get(path) as found:
             async for one in found:
                 if isinstance(one, bytes):
                     scanned += len(one)
-                    if scanned > self._limits.scan:
-                        raise FileUnsupported(notice="that directory holds too much to be listed without a shell in the image")
-                    continue
-                parts = [part for part in one.name.split(b"/") if part not in (b"", b".")]
-                depth = len(parts) - (place.path != b"/")
-                if depth < 1:
-                    self._check_listed(attributes(one))
-                elif depth == 1 and not is_temporary(parts[-1]):
-                    whole = (
-                        await self._attributes(posixpath.join(place.path, parts[-1])) if one.kind == tarfile.LNKTYPE else attributes(one)
-                    )
-                    batch.append(FileEntry(name=parts[-1], attributes=whole))
-                if len(batch) >= self._limits.entries:
-                    yield tuple(batch)
-                    batch.clear()
-        if batch:
-            yield tuple(batch)
+                else:
+                    parts = [part for part in one.name.split(b"/") if part not in (b"", b".")]
+                    depth = len(parts) - (path != b"/")
+                    if depth < 1:
+                        self._check_listed(attributes(one))
+                    elif depth == 1 and not is_temporary(parts[-1]):
+                        listed.append((parts[-1], one))
+                if scanned > self._limits.scan or len(listed) > self._limits.names:
+                    raise FileUnsupported(notice="that directory holds too much to be listed without a shell in the image")
+        return listed
+
+    async def _entry(self, directory: bytes, name: bytes, found: TarEntry) -> FileEntry:
+        """Return the entry of a name; what is another name of a file sent before tells nothing of it."""
+        linked = found.kind == tarfile.LNKTYPE
+        return FileEntry(name=name, attributes=await self._attributes(posixpath.join(directory, name)) if linked else attributes(found))
 
     async def read_link(self, place: Place) -> bytes:
         """See ``ContainerFiles.read_link``."""
@@ -115,9 +119,13 @@ class ArchiveFiles:
         """See ``ContainerFiles.open_read``."""
         found = self._plain(await self._attributes(place.path))
         self._rights.check(found, READ)
-        reader = ArchiveReader(self._archive, place, found)
+        reader = ArchiveReader(self._archive, place, found, self._spool())
         self._readers.add(reader)
-        await reader.read(0, 0)
+        try:
+            await reader.open()
+        except BaseException:
+            await reader.close()
+            raise
         return reader
 
     async def open_write(self, place: Place, mode: WriteMode) -> FileWriter:
@@ -133,7 +141,7 @@ class ArchiveFiles:
                 raise FileExists
             self._rights.check(former, WRITE)
         made = self._made(0o100000 | ((0o666 if mode.mode is None else mode.mode) & 0o7777 & ~UMASK))
-        spool = Spool(self._limits.spool_directory, self._limits.spool)
+        spool = self._spool()
         wanted = changed(former, AttributeChanges(size=0, atime=0, mtime=0)) if former else made
         try:
             if former and not mode.truncate:
@@ -226,6 +234,9 @@ class ArchiveFiles:
             await writer.abort()
         for reader in self._readers:
             await reader.close()
+
+    def _spool(self) -> Spool:
+        return Spool(self._limits.spool_directory, self._limits.spool)
 
     def _seen(self, path: bytes) -> bytes:
         """Return the path, unless it lies where the engine sees something else than the container does."""

@@ -9,11 +9,14 @@ import stat
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 
 from octopus.core.errors import OctopusError
 from octopus.core.files import AttributeChanges, FileAttributes, FileFailure, NoSpace, Passed, PassedBytes
+
+_T = TypeVar("_T")
 
 Commit = Callable[[int, FileAttributes], Awaitable[None]]
 
@@ -32,13 +35,17 @@ class Spool:
     async def write(self, offset: int, data: bytes) -> None:
         """Write all of it. Raise NoSpace."""
         if offset + len(data) > self._limit:
-            raise NoSpace(notice=f"files of more than {self._limit} bytes cannot be sent to an image without a shell")
+            raise self._too_large()
         await self._do(self._write, offset, data)
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return what is there. Raise NoSpace."""
+        return await self._do(os.pread, self.fd, size, offset)
 
     async def truncate(self, size: int) -> None:
         """Set the size. Raise NoSpace."""
         if size > self._limit:
-            raise NoSpace(notice=f"files of more than {self._limit} bytes cannot be sent to an image without a shell")
+            raise self._too_large()
         await self._do(os.ftruncate, self.fd, size)
 
     def close(self) -> None:
@@ -51,10 +58,13 @@ class Spool:
             done = os.pwrite(self.fd, view, offset)
             view, offset = view[done:], offset + done
 
+    def _too_large(self) -> NoSpace:
+        return NoSpace(notice=f"files of more than {self._limit} bytes cannot be sent to or from an image without a shell")
+
     @staticmethod
-    async def _do(work: Callable[..., None], *arguments: object) -> None:
+    async def _do(work: Callable[..., _T], *arguments: object) -> _T:
         try:
-            await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             notice = "the gateway's spool is full" if full else "the gateway's spool cannot be used"

@@ -37,12 +37,14 @@ class FileLimits:
     """The most that one operation reads or writes."""
     small: int = 256 * 1024
     """Files up to here are read, or written, together with opening or closing them."""
+    names: int = 500_000
+    """The most names of a directory, where there is no shell."""
     entries: int = 512
     """Names in a batch."""
     answer: int = 64 * 1024 * 1024
     """The largest answer of one operation: a directory of half a million names."""
     spool: int = 8 * 1024 * 1024 * 1024
-    """The largest file whose upload needs a copy here first: that of a container without a shell."""
+    """The largest file that can pass to or from a container without a shell: it needs a copy here meanwhile."""
     spool_directory: str = ""
     """Where that copy is; "": the usual place for temporary files."""
     scan: int = 4 * 1024 * 1024 * 1024

@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from octopus.core.errors import ContainerUnavailable
 from octopus.core.files import AttributeChanges, FileDenied, FileFailure, FileUnsupported, NoSpace, PathChanged, WriteMode
 from octopus.core.ports import ContainerFiles, FileWriter
 from octopus.core.types import EngineAddress
-from octopus.demo.images import SHELLLESS
+from octopus.demo.images import SHELLLESS, archive, plain
 from octopus.engine.backend import DockerBackend
 from octopus.engine.file_shell import FileLimits
 from octopus.engine.limits import EngineLimits
@@ -170,12 +171,30 @@ async def test_a_full_disk_leaves_the_old_file(files: ContainerFiles, docker_eng
 
 
 async def test_a_full_spool_is_told(docker_engine: Engine, bare: str, tmp_path: Path) -> None:
-    """Without a shell uploads need room here: beyond it they fail, and leave nothing, here or there."""
+    """Without a shell files need room here: beyond it they fail, and leave nothing, here or there."""
     limits = FileLimits(spool=MIB, spool_directory=str(tmp_path))
     async with DockerBackend(file_limits=limits) as backend, backend.files(target_of(bare, docker_engine.address), "", token()) as files:
         with pytest.raises(NoSpace, match=str(MIB)):
             await upload(files, b"/f", bytes(MIB + 1))
         assert ((await files.resolve(b"/f")).attributes, list(tmp_path.iterdir())) == (None, [])
+        with docker_engine.api() as api, closing(api):
+            api.put_archive(bare, "/", archive([plain("f", bytes(2 * MIB))]))
+        with pytest.raises(NoSpace, match=str(MIB)):
+            await download(files, b"/f")
+        assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_slow_reader_holds_up_nobody(backend: DockerBackend, docker_engine: Engine, bare: str) -> None:
+    """An engine locks a container as long as it sends an archive of it: it is not kept at that while a client reads."""
+    target = target_of(bare, docker_engine.address)
+    async with backend.files(target, "", token()) as files, backend.files(target, "", token()) as others:
+        await fill(await files.open_write(await files.resolve(b"/slow"), WriteMode()), 64 << 20)
+        reader = await files.open_read(await files.resolve(b"/slow"))
+        assert await reader.read(0, 32_768) == bytes(32_768)
+        for one in (files, others):
+            assert b"slow" in await names(one, b"/")
+        assert await reader.read((64 << 20) - 1, 32_768) == b"\0"
+        await reader.close()
 
 
 async def test_a_file_that_changes_while_it_is_read(files: ContainerFiles, docker_engine: Engine, container: str) -> None:
