@@ -16,20 +16,32 @@ from tests.parts.tools import need
 GLIBC = "octopus-test/glibc:latest"
 """/bin/bash (and /bin/sh), coreutils; socat as /opt/server, so that nothing on PATH but bash can connect anywhere."""
 
+RSYNC = "octopus-test/rsync:latest"
+"""The same with /bin/rsync."""
+
 PROGRAMS = ("bash", "cat", "chmod", "env", "grep", "head", "mkdir", "rm", "sed", "sleep", "tail", "uname")
 PATH = re.compile(r"(/[^ ]+) \(0x")
 
 
 def ensure_glibc_image(engine: Engine) -> str:
     """Make the image where the engine lacks it; return its name."""
+    return _ensure(engine, GLIBC, {})
+
+
+def ensure_rsync_image(engine: Engine) -> str:
+    """Make one that has rsync as well; return its name."""
+    return _ensure(engine, RSYNC, {"bin/rsync": Path(need("rsync", "rsync"))})
+
+
+def _ensure(engine: Engine, name: str, more: Mapping[str, Path]) -> str:
     with engine.api() as api:
         try:
-            api.inspect_image(GLIBC)
+            api.inspect_image(name)
         except docker.errors.ImageNotFound:
             changes = ['CMD ["/bin/sleep", "2147483647"]', "ENV PATH=/bin"]
-            repository, _, tag = GLIBC.rpartition(":")
-            api.import_image_from_data(archive(_root(_programs())), repository=repository, tag=tag, changes=changes)
-    return GLIBC
+            repository, _, tag = name.rpartition(":")
+            api.import_image_from_data(archive(_root({**_programs(), **more})), repository=repository, tag=tag, changes=changes)
+    return name
 
 
 def _programs() -> dict[str, Path]:
