@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 
@@ -33,22 +34,30 @@ class Bounds:
 
 
 class BoundedSocket:
-    """As much of a socket as an LDAP client uses; every wait ends at the one deadline."""
+    """As much of a socket as an LDAP client uses; every wait ends at the one deadline of ``bounds``, which may be exchanged for the
+    next question's."""
 
     def __init__(self, raw: socket.socket, bounds: Bounds) -> None:
         self.raw = raw
-        self._bounds = bounds
+        self.bounds = bounds
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come that nobody asked for: a word, or the end of the connection."""
+        ready = select.poll()
+        ready.register(self.raw, select.POLLIN)
+        return not ready.poll(0)
 
     def recv(self, size: int) -> bytes:
         """Return at least one byte, b"" at the end."""
-        self.raw.settimeout(self._bounds.remaining())
+        self.raw.settimeout(self.bounds.remaining())
         data = self.raw.recv(size)
-        self._bounds.received(len(data))
+        self.bounds.received(len(data))
         return data
 
     def sendall(self, data: bytes) -> None:
         """Send all of ``data``."""
-        self.raw.settimeout(self._bounds.remaining())
+        self.raw.settimeout(self.bounds.remaining())
         self.raw.sendall(data)
 
     def shutdown(self, how: int) -> None:

@@ -110,8 +110,10 @@ class LdapDirectory:
         return faults
 
     async def aclose(self) -> None:
-        """Release the threads."""
+        """Release the threads, then what connections were kept."""
         await self._failover.aclose()
+        for server in self._servers:
+            server.close()
 
     # What follows runs in a thread, on one server.
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from octopus.core.errors import AuthenticationFailed, DirectoryUnavailable, printable
 from octopus.core.types import Value
 from octopus.identity.accounts import STATE_ATTRIBUTES
-from octopus.identity.ldap_wire import Entry, LdapSession, escape, read_dn
+from octopus.identity.ldap_answers import Entry
+from octopus.identity.ldap_wire import LdapSession, escape, read_dn
 from octopus.identity.logins import fold, is_login
 
 NESTED_GROUPS_FILTER = "(member:1.2.840.113556.1.4.1941:={dn})"

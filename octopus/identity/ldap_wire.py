@@ -1,7 +1,7 @@
 """One LDAP server, blocking: connect, bind, search. The only module that knows ldap3, and none of it leaves.
 
 ldap3 gives every read a time-out of its own, so a server that sends a byte now and then holds a thread for ever, and it puts
-no limit on an answer. Here the socket is ours: all that happens on a connection shares one deadline, each answer has a
+no limit on an answer. Here the socket is ours: all that happens in a session shares one deadline, each answer has a
 size, and TLS always verifies the certificate and the host name.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,8 +20,9 @@ from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import parse_dn
 
 from octopus.core.errors import AuthenticationFailed, DirectoryUnavailable, printable
-from octopus.core.types import Value
 from octopus.identity.bounded_socket import BoundedSocket, Bounds, connect
+from octopus.identity.ldap_answers import Entry, Found, as_ours, describe, entry_of
+from octopus.identity.ldap_idle import IdleConnections
 from octopus.identity.unsettled import PasswordUnsettled
 
 MAX_ANSWER = 8 * 1024 * 1024
@@ -39,20 +40,6 @@ _REFUSALS = frozenset(
     }
 )
 """Results of a bind that speak of the account; all others speak of the server."""
-
-
-class Entry(Value, frozen=True, kw_only=True):
-    """An entry: attribute names in lower case and without options (``;range=0-1499``), values as the server sent them."""
-
-    dn: str
-    attributes: dict[str, tuple[bytes, ...]]
-
-
-class Found(Value, frozen=True, kw_only=True):
-    """What a search found; not ``complete`` when a size limit cut it short."""
-
-    entries: tuple[Entry, ...]
-    complete: bool
 
 
 def escape(text: str) -> str:
@@ -80,25 +67,14 @@ def _unescape(value: str) -> str:
     return re.sub(rb"\\([0-9A-Fa-f]{2}|.)", char, value.encode()).decode()
 
 
-@contextmanager
-def as_ours(doing: str, unavailable: type[DirectoryUnavailable] = DirectoryUnavailable) -> Iterator[None]:
-    """Turn whatever fails inside into ``unavailable`` (our own errors pass), with the cause kept."""
-    try:
-        yield
-    except (DirectoryUnavailable, AuthenticationFailed):
-        raise
-    except Exception as error:  # on a garbled answer ldap3 lets IndexError, KeyError, struct.error… through
-        reason = printable(str(error)) or type(error).__name__
-        raise unavailable(f"{doing}: {reason}") from error
-
-
 class LdapSession:
-    """A bound connection to one server."""
+    """A bound connection to one server. ``renew`` makes another in place of one that was kept, should the server have given it up."""
 
-    def __init__(self, url: str, connection: Any, bounds: Bounds) -> None:
+    def __init__(self, url: str, connection: Any, bounds: Bounds, renew: Callable[[], Any] | None = None) -> None:
         self.url = url
-        self._connection = connection
+        self.connection = connection
         self._bounds = bounds
+        self._renew = renew
 
     def remaining(self) -> float:
         """Return the seconds the session may still take, at least a little."""
@@ -110,7 +86,7 @@ class LdapSession:
         with as_ours(f"{self.url}: search under {base}"):
             result = self._search(base, query, attributes, size_limit=size_limit)
             if result["result"] not in (results.RESULT_SUCCESS, results.RESULT_SIZE_LIMIT_EXCEEDED):
-                raise DirectoryUnavailable(f"{self.url}: search under {base}: {_describe(result)}")
+                raise DirectoryUnavailable(f"{self.url}: search under {base}: {describe(result)}")
             return Found(entries=self._entries(), complete=result["result"] == results.RESULT_SUCCESS)
 
     def pages(self, base: str, query: str, attributes: Sequence[str], *, page_size: int) -> Iterator[tuple[Entry, ...]]:
@@ -120,7 +96,7 @@ class LdapSession:
             with as_ours(f"{self.url}: paged search under {base}"):
                 result = self._search(base, query, attributes, paged_size=page_size, paged_cookie=cookie)
                 if result["result"] != results.RESULT_SUCCESS:
-                    raise DirectoryUnavailable(f"{self.url}: paged search under {base}: {_describe(result)}")
+                    raise DirectoryUnavailable(f"{self.url}: paged search under {base}: {describe(result)}")
                 entries = self._entries()
                 cookie = result.get("controls", {}).get(_PAGED_RESULTS, {}).get("value", {}).get("cookie")
             yield entries
@@ -132,26 +108,38 @@ class LdapSession:
         with as_ours(f"{self.url}: read {base}"):
             result = self._search(base, "(objectClass=*)", (), search_scope=ldap3.BASE, size_limit=1)
             if result["result"] != results.RESULT_SUCCESS or not self._entries():
-                raise DirectoryUnavailable(f"{self.url}: read {base}: {_describe(result)}")
+                raise DirectoryUnavailable(f"{self.url}: read {base}: {describe(result)}")
 
     def _search(self, base: str, query: str, attributes: Sequence[str], **options: Any) -> Any:
+        renew, self._renew = self._renew, None
+        try:
+            return self._asked(base, query, attributes, **options)
+        except Exception:
+            if renew is None:
+                raise
+            _close(self.connection)
+            self.connection = renew()
+            return self._asked(base, query, attributes, **options)
+
+    def _asked(self, base: str, query: str, attributes: Sequence[str], **options: Any) -> Any:
         self._bounds.next_answer()
         time_limit = max(1, int(self._bounds.remaining()))
-        self._connection.search(base, query, attributes=list(attributes), time_limit=time_limit, **options)
-        result = self._connection.result
+        self.connection.search(base, query, attributes=list(attributes), time_limit=time_limit, **options)
+        result = self.connection.result
         if result["type"] != "searchResDone":
             raise ValueError("the answer is no search result")
         return result
 
     def _entries(self) -> tuple[Entry, ...]:
-        found = self._connection.response or ()
-        return tuple(_entry(item) for item in found if item["type"] == "searchResEntry")
+        found = self.connection.response or ()
+        return tuple(entry_of(item) for item in found if item["type"] == "searchResEntry")
 
 
 class LdapServer:
     """Where one server is, how to reach it, and the account that searches there (both empty: anonymous).
 
-    Raises ValueError for a URL or a CA file that cannot be used.
+    Up to ``max_idle`` of its connections are kept, unused for at most ``keep`` seconds each. Raises ValueError for a URL or a CA
+    file that cannot be used.
     """
 
     def __init__(
@@ -163,6 +151,8 @@ class LdapServer:
         start_tls: bool = False,
         ca_file: str = "",
         max_answer: int = MAX_ANSWER,
+        keep: float = 60.0,
+        max_idle: int = 4,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("ldap", "ldaps") or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
@@ -177,6 +167,7 @@ class LdapServer:
         self._tls_first = parts.scheme == "ldaps"
         self._start_tls = start_tls and not self._tls_first
         self._max_answer = max_answer
+        self._idle = IdleConnections(_close, keep=keep, capacity=max_idle)
         try:
             self._tls = ssl.create_default_context(cafile=ca_file or None)
         except OSError as error:
@@ -184,21 +175,36 @@ class LdapServer:
 
     @contextmanager
     def session(self, *, timeout: float) -> Iterator[LdapSession]:
-        """Connect and bind as the searching account; this and all that follows within ``timeout`` seconds.
+        """Connect and bind as the searching account, or go on with a connection kept; this and all that follows in ``timeout`` seconds.
 
         Raise DirectoryUnavailable, also when that account is refused: the operator's to mend, nobody's failed login.
         """
         bounds = Bounds(timeout, self._max_answer)
+        kept = self._idle.take()
+        if kept is not None:
+            kept.socket.bounds = bounds
+        session = LdapSession(self.url, kept or self._searching(bounds), bounds, (lambda: self._searching(bounds)) if kept else None)
         try:
-            connection = self._bound(self._bind_dn, self._bind_password, bounds)
+            yield session
+        except AuthenticationFailed:  # about the person: the connection is as good as it was
+            self._idle.give(session.connection)
+            raise
+        except BaseException:
+            _close(session.connection)
+            raise
+        self._idle.give(session.connection)
+
+    def close(self) -> None:
+        """Close the connections kept, and keep none from here on."""
+        self._idle.close()
+
+    def _searching(self, bounds: Bounds) -> Any:
+        try:
+            return self._bound(self._bind_dn, self._bind_password, bounds)
         except AuthenticationFailed as error:
             raise DirectoryUnavailable(f"the account that searches is refused: {error}") from error
         except PasswordUnsettled as error:  # nobody's password but our own
             raise DirectoryUnavailable(str(error)) from error
-        try:
-            yield LdapSession(self.url, connection, bounds)
-        finally:
-            _close(connection)
 
     def check_bind(self, dn: str, password: str, *, timeout: float) -> None:
         """Bind as ``dn`` on a connection of its own. Raise AuthenticationFailed, PasswordUnsettled, DirectoryUnavailable."""
@@ -247,7 +253,7 @@ class LdapServer:
         if self._start_tls:
             connection.extended(_START_TLS)
             if connection.result["result"] != results.RESULT_SUCCESS:
-                raise DirectoryUnavailable(f"{self.url}: StartTLS: {_describe(connection.result)}")
+                raise DirectoryUnavailable(f"{self.url}: StartTLS: {describe(connection.result)}")
         if self._start_tls or self._tls_first:
             raw.settimeout(bounds.remaining())  # for the handshake as a whole
             connection.socket = BoundedSocket(self._tls.wrap_socket(raw, server_hostname=self._host), bounds)
@@ -259,9 +265,9 @@ class LdapServer:
         if result["type"] != "bindResponse":
             raise ValueError("the answer is no bind response")
         if result["result"] in _REFUSALS:
-            raise AuthenticationFailed(f"{bind}: {_describe(result)}")
+            raise AuthenticationFailed(f"{bind}: {describe(result)}")
         if not bound:
-            raise DirectoryUnavailable(f"{bind}: {_describe(result)}")
+            raise DirectoryUnavailable(f"{bind}: {describe(result)}")
 
 
 def _never_again(**_: Any) -> None:
@@ -276,16 +282,3 @@ def _close(connection: Any) -> None:
         connection.unbind()
     if bounded is not None:
         bounded.close()
-
-
-def _entry(item: Any) -> Entry:
-    attributes: dict[str, tuple[bytes, ...]] = {}
-    for name, values in item["raw_attributes"].items():
-        plain = name.partition(";")[0].lower()
-        attributes[plain] = attributes.get(plain, ()) + tuple(values)
-    return Entry(dn=item["raw_dn"].decode(), attributes=attributes)
-
-
-def _describe(result: Any) -> str:
-    """A result in words for the operator: the protocol's name for it and what the server adds."""
-    return printable(f"{result['description']} {result.get('message') or ''}".strip())

@@ -155,6 +155,53 @@ async def test_a_password_is_given_to_one_server_only(slapd: Slapd, connect: Con
         assert second.connections > 0
 
 
+# Connections that are kept
+
+
+async def test_a_connection_serves_one_question_after_another(slapd: Slapd, connect: Connect) -> None:
+    """Finding a key's owner and then the person takes one handshake, and so do all the logins that follow."""
+    counted = _Counted(slapd)
+    line, fingerprint = public_key()
+    slapd.add(Person("kay", "kay-secret", (line,)))
+    async with counted.proxy.serve():
+        directory = connect(f"ldap://127.0.0.1:{counted.proxy.port}")
+        for _ in range(3):
+            assert await directory.key_owners(fingerprint) == ("kay",)
+            assert (await directory.look_up("kay", "publickey")).login == "kay"
+        assert counted.connections == 1
+        with pytest.raises(AuthenticationFailed):  # who is nobody costs no connection
+            await directory.look_up("nobody-at-all", "publickey")
+        assert await directory.probe() == []
+        assert counted.connections == 1
+
+
+@pytest.mark.parametrize("end", ["close", "cut"])
+async def test_a_kept_connection_that_ended_is_replaced_unnoticed(slapd: Slapd, connect: Connect, end: str) -> None:
+    """Directories drop idle connections, firewalls forget them: the next question opens another."""
+    counted = _Counted(slapd)
+    async with counted.proxy.serve():
+        directory = connect(f"ldap://127.0.0.1:{counted.proxy.port}")
+        for connections in (1, 2, 3):
+            assert (await directory.look_up("alice", "publickey")).login == "alice"
+            assert counted.connections == connections
+            getattr(counted.proxy, end)()
+
+
+async def test_a_question_that_its_kept_connection_fails_is_asked_again(slapd: Slapd, connect: Connect) -> None:
+    """The end may come when the question is already on its way."""
+    counted = _Counted(slapd)
+    async with counted.proxy.serve():
+        directory = connect(f"ldap://127.0.0.1:{counted.proxy.port}")
+        assert (await directory.look_up("alice", "publickey")).login == "alice"
+        counted.proxy.hang_at = re.compile(b"alice")
+        asked = asyncio.create_task(directory.look_up("alice", "publickey"))
+        await counted.proxy.hung.wait()
+        counted.proxy.thaw()
+        counted.proxy.cut()
+        assert (await asked).login == "alice"
+        assert counted.connections == 2
+
+
 class _Counted:
     """A proxy in front of a slapd that counts connections."""
 

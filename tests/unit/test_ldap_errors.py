@@ -12,7 +12,8 @@ from ldap3.core import exceptions
 from pyasn1.error import PyAsn1Error  # type: ignore[import-untyped]
 
 from octopus.core.errors import AuthenticationFailed, DirectoryUnavailable
-from octopus.identity.ldap_wire import as_ours, read_dn
+from octopus.identity.ldap_answers import as_ours
+from octopus.identity.ldap_wire import read_dn
 from octopus.identity.unsettled import PasswordUnsettled
 
 FOREIGN = sorted(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from octopus.core.errors import AuthenticationFailed, DirectoryUnavailable
+from octopus.identity.ldap_answers import Entry, Found
 from octopus.identity.ldap_tree import Tree
-from octopus.identity.ldap_wire import Entry, Found
 
 DN = "CN=Alice,OU=People,DC=corp,DC=example"
 
