@@ -21,6 +21,7 @@ from octopus.engine.launch import CONSOLE_SIZE_SINCE, console_size, direct_argv,
 from octopus.engine.limits import EngineLimits
 from octopus.engine.reaper import Place, Reaper
 from octopus.engine.shell import NO_SHELL, Shells
+from octopus.engine.transport import ByteStream
 from octopus.engine.wire import NEWEST, Container
 
 DEFAULT_LIMITS = EngineLimits()
@@ -51,21 +52,37 @@ class DockerBackend:
     async def start(self, target: Target, spec: ExecSpec) -> AsyncIterator[ExecStream]:
         """Start the command; on leaving, also by cancellation, end what is left of it. See ``ExecBackend.start``."""
         engine = await self.engines.get(target.agent, target.engine)
-        container = await find(engine.api, target, self._sandbox)
-        shell = await self._shells.command_shell(engine.api, container)
-        argv = await self._argv(engine, container, spec, shell)
-        version = await engine.api.version()
-        exec_id = await engine.create(container.id, exec_config(argv, spec, shell, version))
-        place = Place(engine, container.id, spec.user, shell) if shell else None
-        body: dict[str, object] = {"Detach": False, "Tty": spec.pty is not None}
+        # The handshake takes as long as finding the container and creating the exec do: they go on together.
+        async with engine.connecting() as connecting:
+            container = await find(engine.api, target, self._sandbox)
+            shell = await self._shells.command_shell(engine.api, container)
+            argv = await self._argv(engine, container, spec, shell)
+            version = await engine.api.version()
+            exec_id = await engine.create(container.id, exec_config(argv, spec, shell, version))
+            place = Place(engine, container.id, spec.user, shell) if shell else None
+            async with self._started(engine, container, spec, place, (exec_id, version, connecting)) as stream:
+                yield stream
+
+    @asynccontextmanager
+    async def _started(
+        self,
+        engine: Engine,
+        container: Container,
+        spec: ExecSpec,
+        place: Place | None,
+        made: tuple[str, tuple[int, int], asyncio.Task[ByteStream]],
+    ) -> AsyncIterator[DockerExecStream]:
+        """Start an exec that is made; on leaving, end what is left of it."""
+        exec_id, version, connecting = made
         knows_size = version >= CONSOLE_SIZE_SINCE
+        body: dict[str, object] = {"Detach": False, "Tty": spec.pty is not None}
         if spec.pty and knows_size:
             body["ConsoleSize"] = console_size(spec.pty.size)
         stream: DockerExecStream | None = None
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
-            async with engine.started(exec_id, body) as hijacked:
+            async with engine.started(exec_id, body, connecting) as hijacked:
                 size = spec.pty.size if spec.pty else None
                 stream = DockerExecStream(
                     engine, container, exec_id, hijacked, token=spec.token, size=size, place=place, reaper=self._reaper

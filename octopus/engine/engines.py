@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from octopus.core.types import EngineAddress
@@ -39,10 +40,15 @@ class Engine:
             return decode(expect(self.agent, "create", answer, 201).body, Created).id
 
     @asynccontextmanager
-    async def started(self, exec_id: str, body: dict[str, Any]) -> AsyncIterator[Hijacked]:
-        """Start an exec; the connection is dropped on leaving. Raise ContainerUnavailable."""
+    async def started(
+        self, exec_id: str, body: dict[str, Any], connecting: asyncio.Task[ByteStream] | None = None
+    ) -> AsyncIterator[Hijacked]:
+        """Start an exec, on a connection that is being made where there is one; it is dropped on leaving. Raise ContainerUnavailable."""
         version = await self.api.version()
-        async with self.connected() as stream:
+        async with AsyncExitStack() as stack:
+            stream = await (connecting if connecting is not None else await stack.enter_async_context(self.connecting()))
+            # Closed here and not with the connection's own context: what is left is cleaned up in between, without its input.
+            stack.callback(stream.close)
             try:
                 async with deadline(self.agent, "start", self.limits.start):
                     hijacked = await hijack(stream, start_request(version, exec_id, body))
@@ -53,15 +59,30 @@ class Engine:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[ByteStream]:
         """Give a connection of our own, dropped on leaving. Raise ContainerUnavailable."""
-        async with deadline(self.agent, "connect", self.limits.connect):
-            stream = await self._endpoint.connect()
+        async with self.connecting() as connecting:
+            yield await connecting
+
+    @asynccontextmanager
+    async def connecting(self) -> AsyncIterator[asyncio.Task[ByteStream]]:
+        """Begin to make a connection of our own, while the caller does something else; dropped on leaving.
+
+        Who awaits it gets ContainerUnavailable when it cannot be made.
+        """
+        task = asyncio.get_running_loop().create_task(self._connect(), name="connect to an engine")
         self._streams += 1
         try:
-            yield stream
+            yield task
         finally:
-            stream.close()
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled() and task.exception() is None:
+                task.result().close()
             self._streams -= 1
             self._release()
+
+    async def _connect(self) -> ByteStream:
+        async with deadline(self.agent, "connect", self.limits.connect):
+            return await self._endpoint.connect()
 
     async def inspect(self, exec_id: str) -> Exec:
         """Return an exec's state. Raise ContainerUnavailable, ContainerGone when the engine does not know it any more."""
