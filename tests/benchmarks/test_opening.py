@@ -1,79 +1,67 @@
-"""What a session costs: the time from ``ssh`` to the first prompt beside OpenSSH with ``docker exec``, and the memory of an idle one."""
+"""What it takes to be in: from ``ssh`` to the first prompt, beside OpenSSH with ``docker exec`` and beside the bare engine API."""
 
 from __future__ import annotations
 
-import re
-import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncssh
 import pytest
 
-from octopus.core.types import TermSize
-from tests.e2e.gateway import HOST, Gateway
-from tests.e2e.scene import Scene, own_socket
+from tests.benchmarks.figures import Figure, Table, busy, in_turn, median, ms
+from tests.benchmarks.rivals import WINDOW, Container
+from tests.e2e.gateway import HOST
+from tests.e2e.scene import Scene
 from tests.parts.ssh_client import SshClient
-from tests.parts.sshd import Sshd
-from tests.parts.tools import need
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
-ROUNDS = 15
-SESSIONS = 100
+ROUNDS = 21
 APP = "/web/front"
 NAME = "web_front"
-WINDOW = TermSize(cols=100, rows=40)
 
 
-@pytest.fixture
-def baseline(scene: Scene) -> Iterator[Sshd]:
-    """Give OpenSSH as people use it for this job today: the same container, the docker command forced."""
-    task = scene.task(APP)
-    engine = own_socket(scene.engine(task)).url
-    command = f"{need('docker', 'docker.io')} -H {engine} exec -it {scene.container(task)} /bin/sh"
-    with Sshd(more=[f"ForceCommand {command}"]) as server:
-        yield server
-
-
-async def test_first_prompt(scene: Scene, baseline: Sshd, tmp_path: Path, report: Callable[[str], None]) -> None:
+async def test_first_prompt(scene: Scene, tmp_path: Path, table: Table) -> None:
     """From starting ssh to the shell's prompt, in turn through octopus and through OpenSSH with docker exec."""
-    octopus = scene.gateway.ssh
-    openssh = SshClient(baseline.host, baseline.port, tmp_path)
-    ours, theirs = [], []
-    for _ in range(ROUNDS):
-        ours.append(await _prompt(octopus, NAME, scene.people.alice.key))
-        theirs.append(await _prompt(openssh, baseline.user, baseline.key))
-    ratio = statistics.median(ours) / statistics.median(theirs)
-    report(f"first prompt: octopus {_ms(ours)}, OpenSSH + docker exec {_ms(theirs)}, ratio {ratio:.2f} ({ROUNDS} rounds in turn)")
-
-
-async def test_idle_sessions(scene: Scene, report: Callable[[str], None]) -> None:
-    """What a hundred shells that nobody types in add to the memory of all processes of the gateway."""
-    async with AsyncExitStack() as stack:
-        await _idle(stack, scene, 2)
-        before = _private(scene.gateway)
-        await _idle(stack, scene, SESSIONS)
-        after = _private(scene.gateway)
-    report(
-        f"idle session: {(after - before) / SESSIONS / 1024:.0f} KiB each in all processes ({SESSIONS} sessions, {before >> 20} MiB before)"
+    with Container.of(scene, APP).openssh() as server:
+        openssh = SshClient(server.host, server.port, tmp_path)
+        ours, theirs = await in_turn(
+            ROUNDS,
+            lambda: prompt(scene.gateway.ssh, NAME, scene.people.alice.key),
+            lambda: prompt(openssh, server.user, server.key),
+        )
+    table.add(
+        Figure(
+            name="open: ssh to first prompt, beside OpenSSH + docker exec",
+            ours=ms(median(ours)),
+            theirs=ms(median(theirs)),
+            ratio=median(ours) / median(theirs),
+            goal="≤ 0.35",
+            how=f"median of {ROUNDS}; engine over TLS for octopus, by its unix socket for OpenSSH",
+        )
     )
 
 
-@pytest.fixture
-def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print past pytest's capture: the figures are what a benchmark is run for."""
+async def test_own_share(scene: Scene, table: Table) -> None:
+    """What handshake, key, resolving, deciding and recording add to the engine's own time, for a client that is already running."""
+    container, key = Container.of(scene, APP), asyncssh.read_private_key(scene.people.alice.key)
+    before = busy(scene.gateway.processes)
+    ours, floor = await in_turn(ROUNDS, lambda: running_client(scene.gateway.port, key), container.bare_prompt)
+    used = (busy(scene.gateway.processes) - before) / ROUNDS
+    table.add(
+        Figure(
+            name="open: the gateway's own share, over the bare engine API",
+            ours=ms(median(ours)),
+            theirs=ms(median(floor)),
+            ratio=median(ours) / median(floor),
+            goal=f"≤ 30 ms over it: {ms(median(ours) - median(floor))}",
+            how=f"median of {ROUNDS}, a client's own work included; {ms(used)} of processor in all the gateway's processes",
+        )
+    )
 
-    def tell(line: str) -> None:
-        with capsys.disabled():
-            print(f"\n{line}")
 
-    return tell
-
-
-async def _prompt(client: SshClient, user: str, key: Path) -> float:
+async def prompt(client: SshClient, user: str, key: Path) -> float:
+    """Return the seconds from starting ssh to the prompt."""
     began = time.perf_counter()
     async with client.terminal(user, key=key, size=WINDOW, options=["-tt"]) as terminal:
         await terminal.expect(rb"[#$] ")
@@ -83,25 +71,13 @@ async def _prompt(client: SshClient, user: str, key: Path) -> float:
     return took
 
 
-async def _idle(stack: AsyncExitStack, scene: Scene, count: int) -> None:
-    for _ in range(count):
-        connection = await stack.enter_async_context(
-            asyncssh.connect(
-                HOST, scene.gateway.port, username=NAME, client_keys=[str(scene.people.alice.key)], known_hosts=None, config=None
-            )
-        )
-        process = await connection.create_process(term_type="xterm", encoding=None)
+async def running_client(port: int, key: asyncssh.SSHKey) -> float:
+    """Return the seconds from connecting to the prompt."""
+    began = time.perf_counter()
+    async with asyncssh.connect(HOST, port, username=NAME, client_keys=[key], known_hosts=None, config=None, agent_path=None) as connection:
+        process = await connection.create_process(term_type="xterm", term_size=(WINDOW.cols, WINDOW.rows), encoding=None)
         await process.stdout.readuntil(b"# ")
-
-
-def _private(gateway: Gateway) -> int:
-    """Return the bytes that are the gateway's processes' own (proc(5), smaps_rollup)."""
-    return sum(
-        int(found[1]) << 10
-        for pid in gateway.processes
-        for found in re.finditer(r"Private_(?:Clean|Dirty):\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
-    )
-
-
-def _ms(seconds: list[float]) -> str:
-    return f"{statistics.median(seconds) * 1000:.0f} ms"
+        took = time.perf_counter() - began
+        process.stdin.write(b"exit\r")
+        await process.wait_closed()
+    return took
