@@ -119,6 +119,9 @@ class PrivateEngine:
         try:
             with contextlib.closing(open_engine(self.local)) as api:
                 ensure_images(api)
+        except docker.errors.DockerException as error:
+            self._daemon.stop()
+            raise StartFailed(f"the engine takes no image: {error}") from error
         except BaseException:
             self._daemon.stop()
             raise

@@ -16,11 +16,12 @@ octopus: ssh into the containers of running tasks
   ssh APP~2@GATEWAY            the app's second instance; ~any takes any
   ssh APP@AGENT@GATEWAY        the app's instance on that agent
   ssh LOGIN+NAME@GATEWAY       the same, with your login said up front
-  ssh LOGIN+@GATEWAY           choose on a terminal from all you may enter
+  ssh LOGIN@GATEWAY            choose on a terminal from all you may enter
 
   ssh NAME@GATEWAY COMMAND     runs a command; its exit status is yours
-  ssh LOGIN+@GATEWAY ps [TEXT] lists what you may enter
+  ssh LOGIN@GATEWAY ps [TEXT]  lists what you may enter
 
+  scp FILE NAME@GATEWAY:/tmp/  copies a file in, or out the other way round; sftp NAME@GATEWAY does more
   ssh -L 8080:localhost:PORT NAME@GATEWAY   forwards a port of the task's own
 """
 
