@@ -144,12 +144,25 @@ class LocalStream:
         for pid in _children(self._process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-        await self._process.wait()
+        try:
+            await self._reaped()
+        finally:
+            self._close_input()
+            for end, _ in self._reads:
+                with contextlib.suppress(OSError):
+                    os.close(end)
+
+    async def _reaped(self) -> None:
+        """Wait for what was killed, whoever cancels meanwhile: a loop that closes first never learns of its end."""
+        cancelled = False
+        while self._process.returncode is None:
+            try:
+                await asyncio.shield(self._process.wait())
+            except asyncio.CancelledError:
+                cancelled = True
         await asyncio.sleep(0)  # its transport closes a turn of the loop later
-        self._close_input()
-        for end, _ in self._reads:
-            with contextlib.suppress(OSError):
-                os.close(end)
+        if cancelled:
+            raise asyncio.CancelledError
 
     def _close_input(self) -> None:
         if self._write >= 0 and not self._terminal:
