@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from octopus import administration, building, hostkeys
+from octopus import administration, building, hostkeys, unique_report
 from octopus.config import Config
 from octopus.config.process import Process, process
 from octopus.config.sections import Ssh
@@ -76,6 +76,7 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             new_token=partial(secrets.token_hex, 16),
             max_sessions=config.ssh.max_sessions,
         )
+        unique = unique_report.daemon(config, sources, log, stack)
         measuring = Measuring(config, sources=sources, plane=plane, log=log, tallies=tallies)
         registry = CollectorRegistry()
         measuring.register(registry)
@@ -106,7 +107,8 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
                 notify_socket=told.notify_socket,
                 version=version("octopus-gateway"),
                 ready=partial(_first_reading, sources),
-                beside=[*([pages.run] if pages else []), *measuring.services],
+                beside=[*(part.run for part in (pages, unique) if part is not None), *measuring.services],
+                scale=unique.scale if unique else None,
             )
             measuring.loads = gateway.loads
             yield gateway

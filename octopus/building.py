@@ -30,9 +30,12 @@ from octopus.feeds.agents import AgentStates
 from octopus.feeds.docker import DockerFeed
 from octopus.feeds.http import Http
 from octopus.feeds.marathon import MarathonFeed
+from octopus.feeds.marathon_scaling import MarathonScaling
 from octopus.feeds.masters import ListedMasters, Masters
 from octopus.feeds.mesos import MesosFeed
 from octopus.feeds.zookeeper import ZooKeeperMasters
+from octopus.fleet.leadership import FileLeadership, Leadership
+from octopus.fleet.zookeeper_leadership import ZooKeeperLeadership
 from octopus.identity.authenticator import Authenticator
 from octopus.identity.ldap import LdapDirectory
 from octopus.identity.limits import FailureLimits
@@ -168,6 +171,25 @@ def sources(config: Config, stack: AsyncExitStack) -> Sources:
         marathon = config.marathon
         feeds.append(MarathonFeed(cluster, _http(marathon, stack), marathon.urls, poll_interval=marathon.poll_interval))
     return Sources(cluster=cluster, feeds=tuple(feeds), container_id=AgentStates(http).container_id)
+
+
+def scaling(marathon: Marathon, stack: AsyncExitStack) -> MarathonScaling:
+    """Return what writes to Marathon; what it holds is released by ``stack``."""
+    return MarathonScaling(_http(marathon, stack), marathon.urls)
+
+
+def leadership(config: Config, name: str, stack: AsyncExitStack) -> Leadership:
+    """Return what tells whether this gateway, by its name, may scale. Raise ConfigError."""
+    unique = config.unique
+    if not unique.leader:
+        made: Leadership = FileLeadership(Path(config.ssh.runtime_directory) / "unique.lock", name)
+    else:
+        try:
+            made = ZooKeeperLeadership(unique.leader, name, auth=unique.leader_auth.get_secret_value())
+        except ValueError as error:
+            raise ConfigError(["unique.leader_auth_file: expected user:password"]) from error
+    stack.push_async_callback(made.aclose)
+    return made
 
 
 def _ldap(ldap: Ldap) -> LdapDirectory:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import to_builtins
 
-from octopus import audit_verbs, capacity_verbs
+from octopus import audit_verbs, capacity_verbs, unique_verbs
 from octopus.core.errors import ConfigError, OctopusError, printable
 from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load
 from octopus.printing import table, to_json, when
@@ -52,6 +52,7 @@ users_verbs = typer.Typer(help="Make entries of the users file.\n\nIt is the dir
 verbs.add_typer(hostkeys_verbs, name="hostkeys")
 verbs.add_typer(users_verbs, name="users")
 verbs.add_typer(capacity_verbs.verbs)
+verbs.add_typer(unique_verbs.verbs)
 verbs.add_typer(audit_verbs.verbs)
 
 

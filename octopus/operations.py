@@ -1,4 +1,4 @@
-"""What operators do to a gateway from the command line: end a session, prune the trail; through the running gateway where there is one."""
+"""What operators do from the command line: end a session, scale an app, prune the trail; through the running gateway where there is one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from octopus import building
 from octopus.config import Config
 from octopus.control import audit_prune
-from octopus.control.plane import KillCall
+from octopus.control.plane import KillCall, ScaleCall
 from octopus.core.errors import ControlUnavailable
 from octopus.core.types import AuditEvent
+from octopus.core.unique_actions import Action
 from octopus.session.plane_calls import PlaneCalls
 
 _NOBODY = 0xFFFF_FFFF
@@ -24,6 +25,16 @@ async def kill(config: Config, session: str, reason: str) -> None:
     """End a live session. Raise NoSuchTarget, ControlUnavailable, AuditUnavailable."""
     async with PlaneCalls(_socket(config), patience=0.0) as calls:
         await calls.call("kill", KillCall(session=session, operator=operator(), reason=reason), type(None))
+
+
+async def scale(config: Config, app: str) -> Action:
+    """Scale a UNIQUE app through the running gateway. Raise NoSuchTarget, InvalidRequest, AccessDenied, ControlUnavailable."""
+    try:
+        async with PlaneCalls(_socket(config), patience=0.0) as calls:
+            return await calls.call("scale", ScaleCall(app=app, operator=operator()), Action)
+    except ControlUnavailable as error:
+        text = f"no gateway runs with this configuration, or it is another user's, and only a running one scales: {error}"
+        raise ControlUnavailable(text) from error
 
 
 async def prune(config: Config, *, dry_run: bool = False) -> list[str]:

@@ -18,6 +18,7 @@ def crossings(data: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _auth(data)
     yield from _cluster(data)
     yield from _engine(data)
+    yield from _unique(data)
     yield from _passwords(data)
     yield from _policy(data)
     yield from _admin(data)
@@ -54,6 +55,13 @@ def _engine(data: Mapping[str, Any]) -> Iterator[Fault]:
         missing = [key for key in keys if not _at(data, "docker", key)]
         if url.startswith(scheme) and missing:
             yield ("docker", missing[0]), f"is missing; an engine at {scheme} needs {', '.join(missing)}"
+
+
+def _unique(data: Mapping[str, Any]) -> Iterator[Fault]:
+    if _at(data, "unique", "mode") == "apply" and not _at(data, "marathon", "urls"):
+        yield ("unique", "mode"), '"apply", and there is no Marathon to scale apps of; expected marathon.urls'
+    if _at(data, "unique", "leader_auth_file") and not _at(data, "unique", "leader"):
+        yield ("unique", "leader_auth_file"), "stands alone; expected leader beside it"
 
 
 def _passwords(data: Mapping[str, Any]) -> Iterator[Fault]:

@@ -224,7 +224,15 @@ class Unique(Section):
     mode: Literal["off", "observe", "apply"] = "observe"
     apps: Globs = ("/**",)
     interval: Timeout = 30.0
+    settle_time: Duration = 90.0
+    """How long an agent must have been registered before instances are started for it."""
+    apps_per_minute: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Apps scaled within a minute."""
+    check_after: Timeout = 300.0
+    """After a scaling, when its instances should run."""
     leader: ZooKeeperUrl = ""
+    leader_auth: Secret = Field(alias="leader_auth_file", default=NO_SECRET)
+    """``user:password`` (ZooKeeper's digest scheme): only who has it may touch the node."""
 
 
 class Admin(Section):

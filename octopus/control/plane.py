@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from octopus.core.types import Allow, AuditEvent, Connection, Identity, SessionRequest, Target, Value
+from octopus.core.unique_actions import Action
 
 
 class AuthAttempt(Value, frozen=True, kw_only=True):
@@ -157,11 +158,22 @@ class KillCall(Value, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class ScaleCall(Value, frozen=True, kw_only=True):
+    """An operator asks that an app be one on each host it can run on; ``operator`` is who, as above."""
+
+    app: str
+    operator: str
+
+
 class Operator(Protocol):
     """What an operator's process on the same machine may ask, over the same socket as the workers."""
 
     async def kill(self, call: KillCall) -> None:
         """End a session. Raise NoSuchTarget, AuditUnavailable, ControlUnavailable."""
+        ...
+
+    async def scale(self, call: ScaleCall) -> Action:
+        """Scale a UNIQUE app, and return what became of it. Raise NoSuchTarget, InvalidRequest, AccessDenied, AuditUnavailable."""
         ...
 
 

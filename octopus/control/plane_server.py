@@ -20,7 +20,18 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from octopus.control.plane import AdmitCall, AttachCall, AuthAttempt, CandidatesCall, Command, KillCall, Operator, Plane, ReplacementCall
+from octopus.control.plane import (
+    AdmitCall,
+    AttachCall,
+    AuthAttempt,
+    CandidatesCall,
+    Command,
+    KillCall,
+    Operator,
+    Plane,
+    ReplacementCall,
+    ScaleCall,
+)
 from octopus.core.errors import ControlUnavailable, InvalidRequest, OctopusError
 from octopus.core.failures import describe
 from octopus.core.types import AuditEvent, Value
@@ -90,6 +101,11 @@ def plane_app(plane: Plane, operator: Operator | None = None) -> Starlette:
         await operator.kill(call)
         return None
 
+    async def scale(call: ScaleCall) -> object:
+        if operator is None:
+            raise InvalidRequest("no operator's calls are served here")
+        return await operator.scale(call)
+
     async def attach(request: Request) -> Response:
         try:
             call = await _read(request, AttachCall)
@@ -108,6 +124,7 @@ def plane_app(plane: Plane, operator: Operator | None = None) -> Starlette:
             Route("/replacement", _answering(ReplacementCall, replacement), methods=["POST"]),
             Route("/record", _answering(AuditEvent, record), methods=["POST"]),
             Route("/kill", _answering(KillCall, kill), methods=["POST"]),
+            Route("/scale", _answering(ScaleCall, scale), methods=["POST"]),
             Route("/attach", attach, methods=["POST"]),
         ]
     )

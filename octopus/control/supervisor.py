@@ -20,7 +20,7 @@ from octopus.control import listeners
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import ControlPlane
 from octopus.control.lost_workers import LostWorkers, Reap
-from octopus.control.operator_calls import OperatorCalls
+from octopus.control.operator_calls import OperatorCalls, Scale
 from octopus.control.placing import BULK_RATE, ConnectionLimits, WorkerLoad
 from octopus.control.plane import Start, StopWorker
 from octopus.control.plane_server import PlaneServer
@@ -43,7 +43,7 @@ class Supervisor:
     ``worker_settings`` is one JSON object for the workers to read, ``worker_command`` starts one (``environment`` is all the
     environment it gets). ``inherited`` sockets are used where there are any, else ``listen`` is bound. ``new_id`` gives random
     text of letters and digits. ``stop_timeout`` (seconds) bounds the ending of sessions. Connections wait until ``ready`` returns.
-    What runs ``beside`` begins when the audit trail is ours and is cancelled before it is let go.
+    What runs ``beside`` begins when the audit trail is ours and is cancelled before it is let go. ``scale`` is for operators' calls.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Supervisor:
         version: str = "",
         ready: Callable[[], Awaitable[None]] | None = None,
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+        scale: Scale | None = None,
     ) -> None:
         self.plane = plane
         self._log = log
@@ -87,7 +88,7 @@ class Supervisor:
         self._version = version
         self._beside = tuple(beside)
         self._locks = WorkerLocks(runtime / "workers")
-        operator = OperatorCalls(log=log, live=plane.live, kill=plane.kill, new_id=new_id)
+        operator = OperatorCalls(log=log, live=plane.live, kill=plane.kill, new_id=new_id, scale=scale)
         self._server = PlaneServer(plane, runtime / "plane.sock", operator=operator)
         self._lost = LostWorkers(
             log=log,

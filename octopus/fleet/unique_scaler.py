@@ -215,7 +215,8 @@ class UniqueScaler:
         except _FAILURES as error:
             kind = _KINDS.get(type(error), "unavailable")
             record.failed(kind)
-            memory.failed(now, final=state_of(app, found) if kind == "invalid" else None)
+            if kind not in _NOBODYS_FAULT:
+                memory.failed(now, final=state_of(app, found) if kind == "invalid" else None)
             return await self._refuse(found, memory, error.notice, operator, key=(kind, error.notice))
         memory.scaled(step.instances, written.version, self._clock())
         memory.told = None
@@ -286,4 +287,6 @@ _KINDS: dict[type[OctopusError], str] = {
     AccessDenied: "denied",
 }
 """What failures are counted as."""
+_NOBODYS_FAULT = frozenset({"changed", "not leading"})
+"""What the next look sees by itself, without a pause."""
 _NOT_FOLLOWED = "is not among [unique] apps, has no constraint of one on each host, or its label OCTOPUS_UNIQUE says off"
