@@ -29,6 +29,10 @@ from octopus.control.supervisor import Supervisor
 from octopus.control.tallies import Tallies
 from octopus.engine.backend import DockerBackend, EngineBackend
 from octopus.engine.mesos_exec import MesosBackend
+from octopus.fleet.following_figures import event_families, unique_families
+from octopus.fleet.history import EventHistory
+from octopus.fleet.metrics import Source
+from octopus.fleet.unique_scaler import UniqueScaler
 from octopus.identity.ldap import LdapDirectory
 from octopus.measuring import Measuring
 from octopus.session.worker_settings import WorkerSettings
@@ -77,7 +81,7 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             max_sessions=config.ssh.max_sessions,
         )
         unique = unique_report.daemon(config, sources, log, stack)
-        measuring = Measuring(config, sources=sources, plane=plane, log=log, tallies=tallies)
+        measuring = Measuring(config, sources=sources, plane=plane, log=log, tallies=tallies, more=_following(sources.history, unique))
         registry = CollectorRegistry()
         measuring.register(registry)
         pages = administration.server(
@@ -114,6 +118,14 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             yield gateway
             for task in running:
                 task.cancel()
+
+
+def _following(history: EventHistory, unique: UniqueScaler | None) -> list[Source]:
+    """Return the figures of Marathon's events and of the UNIQUE daemon."""
+    figures: list[Source] = [lambda: event_families(history)]
+    if unique is not None:
+        figures.append(lambda: unique_families(unique.counters, unique.lead))
+    return figures
 
 
 async def _first_reading(sources: building.Sources) -> None:

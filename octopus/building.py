@@ -34,6 +34,7 @@ from octopus.feeds.marathon_scaling import MarathonScaling
 from octopus.feeds.masters import ListedMasters, Masters
 from octopus.feeds.mesos import MesosFeed
 from octopus.feeds.zookeeper import ZooKeeperMasters
+from octopus.fleet.history import EventHistory
 from octopus.fleet.leadership import FileLeadership, Leadership
 from octopus.fleet.zookeeper_leadership import ZooKeeperLeadership
 from octopus.identity.authenticator import Authenticator
@@ -82,11 +83,15 @@ class Feed(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The cluster and what feeds it; ``container_id`` asks agents where the master does not say. To be closed by the stack."""
+    """The cluster and what feeds it; ``container_id`` asks agents where the master does not say. To be closed by the stack.
+
+    ``history`` hears Marathon's events while its feed runs.
+    """
 
     cluster: Cluster
     feeds: tuple[Feed, ...]
     container_id: Callable[[Agent, str, str], Awaitable[str]] | None
+    history: EventHistory
 
 
 def policy(config: Config) -> Policy:
@@ -158,19 +163,21 @@ def engine_address(docker: Docker, hostname: str, ip: str) -> EngineAddress:
 
 def sources(config: Config, stack: AsyncExitStack) -> Sources:
     """Return the cluster and its feeds; what they hold is released by ``stack``."""
+    history = EventHistory(time.time)
     if config.docker.inventory:
         cluster = Cluster()
         host = urlsplit(config.docker.url).hostname or "localhost"
         feed = DockerFeed(cluster, engine_address(config.docker, host, ""), hostname=host, timeout=config.docker.call_timeout)
         stack.push_async_callback(feed.aclose)
-        return Sources(cluster=cluster, feeds=(feed,), container_id=None)
+        return Sources(cluster=cluster, feeds=(feed,), container_id=None, history=history)
     cluster = Cluster(marathon=bool(config.marathon.urls))
     http = _http(config.mesos, stack)
     feeds: list[Feed] = [_mesos(config.mesos, cluster, http, stack)]
     if config.marathon.urls:
         marathon = config.marathon
-        feeds.append(MarathonFeed(cluster, _http(marathon, stack), marathon.urls, poll_interval=marathon.poll_interval))
-    return Sources(cluster=cluster, feeds=tuple(feeds), container_id=AgentStates(http).container_id)
+        http_to = _http(marathon, stack)
+        feeds.append(MarathonFeed(cluster, http_to, marathon.urls, poll_interval=marathon.poll_interval, hear=history.hear))
+    return Sources(cluster=cluster, feeds=tuple(feeds), container_id=AgentStates(http).container_id, history=history)
 
 
 def scaling(marathon: Marathon, stack: AsyncExitStack) -> MarathonScaling:

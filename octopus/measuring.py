@@ -31,9 +31,14 @@ FIRST_READING = 60.0
 
 
 class Measuring:
-    """What octopus knows in numbers. ``loads`` is to be set once there are workers; ``services`` are to be run beside the gateway."""
+    """What octopus knows in numbers, ``more`` included.
 
-    def __init__(self, config: Config, *, sources: Sources, plane: ControlPlane, log: FileAuditLog, tallies: Tallies) -> None:
+    ``loads`` is to be set once there are workers; ``services`` are to be run beside the gateway.
+    """
+
+    def __init__(
+        self, config: Config, *, sources: Sources, plane: ControlPlane, log: FileAuditLog, tallies: Tallies, more: Sequence[Source] = ()
+    ) -> None:
         self.loads: Callable[[], Sequence[WorkerLoad]] = tuple
         self._cluster, self._feeds = sources.cluster, sources.feeds
         self._plane, self._log, self._tallies = plane, log, tallies
@@ -41,7 +46,7 @@ class Measuring:
         self.capacity = CapacityReports(
             self._report, sound=self.sound, clock=time.time, ready=self._read, interval=capacity.interval, named=capacity.apps
         )
-        self.sources: list[Source] = [self._gateway, self._state]
+        self.sources: list[Source] = [self._gateway, self._state, *more]
         self.services: list[Callable[[], Coroutine[Any, Any, None]]] = []
         if mesos and capacity.interval:
             self.sources.append(self.capacity.families)

@@ -1,4 +1,4 @@
-"""Decoders of byte streams: RecordIO (Mesos docs/recordio.md) and the event names of an event stream (SSE)."""
+"""Decoders of byte streams: RecordIO (Mesos docs/recordio.md) and event streams (SSE)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ MAX_HEADER = 20
 
 MAX_RECORD = 16 * 1024 * 1024
 MAX_EVENT_NAME = 256
+MAX_EVENT_DATA = 256 * 1024
 _DIGITS = frozenset(b"0123456789")
 
 
@@ -65,27 +66,50 @@ class RecordIO:
         return True
 
 
-class EventNames:
-    """Reads the ``event:`` fields of an event stream (WHATWG server-sent events) and skips all data.
+class EventStream:
+    """Reads an event stream (WHATWG server-sent events, lines ended by LF or CR LF): each event's name and data.
 
-    Marathon's events only say that something changed; some carry megabytes, so no line is kept beyond ``max_name`` bytes.
+    Marathon's plans may be megabytes: an event's data is dropped, and given as b"", where it is longer than ``max_data`` bytes.
     """
 
-    def __init__(self, max_name: int = MAX_EVENT_NAME) -> None:
+    def __init__(self, max_name: int = MAX_EVENT_NAME, max_data: int = MAX_EVENT_DATA) -> None:
         self._max_name = max_name
+        self._max_data = max_data
         self._line = bytearray()
+        self._name = ""
+        self._data: list[bytes] = []
+        self._size = 0
 
-    def feed(self, data: bytes) -> list[str]:
-        """Return the names of the events whose ``event:`` line ``data`` completes."""
-        *ended, rest = data.replace(b"\r", b"\n").split(b"\n")
-        names = []
+    def feed(self, data: bytes) -> list[tuple[str, bytes]]:
+        """Return name and data of the events that ``data`` completes."""
+        *ended, rest = data.split(b"\n")
+        found = []
         for part in ended:
             self._keep(part)
-            if self._line.startswith(b"event:"):
-                names.append(self._line[len(b"event:") :].decode("utf-8", "replace").strip())
+            line = bytes(self._line).rstrip(b"\r")
             self._line.clear()
+            if line:
+                self._take(line)
+            elif event := self._complete():
+                found.append(event)
         self._keep(rest)
-        return names
+        return found
 
     def _keep(self, part: bytes) -> None:
-        self._line += part[: max(0, self._max_name - len(self._line))]
+        # One byte more than can be data, so that what is too long shows.
+        self._line += part[: max(0, self._max_data + len(b"data: ") + 1 - len(self._line))]
+
+    def _take(self, line: bytes) -> None:
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"event":
+            self._name = value[: self._max_name].decode("utf-8", "replace").strip()
+        elif field == b"data":
+            self._size += len(value)
+            if self._size <= self._max_data:
+                self._data.append(value)
+
+    def _complete(self) -> tuple[str, bytes] | None:
+        name, data = self._name, b"\n".join(self._data) if self._size <= self._max_data else b""
+        self._name, self._data, self._size = "", [], 0
+        return (name, data) if name else None

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from octopus.core.cluster import Cluster
-from octopus.core.decoders import EventNames
+from octopus.core.decoders import EventStream
 from octopus.core.errors import BadUpstream, OctopusError, OrchestratorUnavailable
 from octopus.core.inventory import FeedStatus, MarathonSnapshot
+from octopus.core.marathon_events import HEARD
 from octopus.core.marathon_state import decode_marathon
 from octopus.feeds.health import Backoff, FeedHealth, Misses, TokenBucket
 from octopus.feeds.http import MAX_BODY, Http, in_time, origin
@@ -37,7 +38,7 @@ EVENTS = frozenset(
 )
 """Events after which tasks, apps or labels may be others."""
 
-EVENTS_PATH = "/v2/events?plan-format=light&" + "&".join(f"event_type={name}" for name in sorted(EVENTS))
+EVENTS_PATH = "/v2/events?plan-format=light&" + "&".join(f"event_type={name}" for name in sorted(EVENTS | HEARD))
 """Filters and light plans are ignored by a Marathon that does not know them."""
 
 EVENT_STREAM = {"Accept": "text/event-stream"}
@@ -48,7 +49,7 @@ class MarathonFeed:
 
     Times in seconds, sizes in bytes. ``poll_interval`` between readings where no events come (Marathon 0.8), ``full_interval`` where
     they do; an event brings a reading after ``debounce``; ``silence`` on the stream that counts as its end.
-    ``max_body`` bounds what one reading holds in all.
+    ``max_body`` bounds what one reading holds in all. ``hear`` is told the name and the data of each event, b"" for too much data.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class MarathonFeed:
         lookup_burst: int = 5,
         lookup_timeout: float = 5.0,
         miss_time: float = 10.0,
+        hear: Callable[[str, bytes], None] = lambda name, data: None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[], float] = random.random,
     ) -> None:
@@ -85,6 +87,7 @@ class MarathonFeed:
         self._budget = TokenBucket(lookup_rate, lookup_burst, clock)
         self._misses = Misses(miss_time, 10_000, clock)
         self._rng = rng
+        self._hear = hear
         self._health = FeedHealth("marathon", clock)
         self._reading = asyncio.Lock()
         self._readings = 0
@@ -175,10 +178,12 @@ class MarathonFeed:
             self._streaming = True
             backoff.worked()
             self._stale.set()
-            names = EventNames()
+            events = EventStream()
             async for piece in answer.pieces():
-                if not EVENTS.isdisjoint(names.feed(piece)):
-                    self._stale.set()
+                for name, data in events.feed(piece):
+                    if name in EVENTS:
+                        self._stale.set()
+                    self._hear(name, data)
 
     def _trusted(self, url: str) -> bool:
         return any(origin(url) == origin(known) for known in self._urls)

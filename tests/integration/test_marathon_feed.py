@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from octopus.core.cluster import Cluster
 from octopus.core.errors import BadUpstream, OctopusError, OrchestratorUnavailable
 from octopus.core.inventory import Agent, Snapshot, Task
+from octopus.demo.cluster import DemoCluster
 from octopus.feeds.http import Http
 from octopus.feeds.marathon import MarathonFeed
+from octopus.fleet.history import EventHistory
 from tests.integration.http_peers import Asked, Handler, Peer, Wire, always, close_abruptly, peer, until
 
 FRAMEWORK = "fw-1"
@@ -205,6 +208,43 @@ async def test_an_event_brings_a_reading() -> None:
         says.bodies["/v2/tasks"] = b'{"tasks":[{"id":"a_b.1","appId":"/a/b"}]}'
         await _event(says.events, "instance_changed_event")
         await until(lambda: confirmed(cluster) == {"/a/b"})
+
+
+async def test_whoever_wants_to_hears_each_event() -> None:
+    """Name and data, also of events that bring no reading; what they are is theirs to tell."""
+    cluster, says, history = cluster_with_task(), Marathon(), EventHistory(lambda: 7.0)
+    says.events = asyncio.Queue()
+    async with peer(says) as marathon, feeding(cluster, marathon.url, hear=history.hear) as feed, running(feed):
+        await until(lambda: feed._streaming)
+        asked = next(path for path in marathon.paths() if path.startswith("/v2/events"))
+        assert "event_type=unhealthy_task_kill_event" in asked
+        await says.events.put(b'event: unhealthy_task_kill_event\r\ndata: {"appId":"/a/b","rea')
+        await says.events.put(b'son":"503"}\r\n\r\n\r\nevent: framework_message_event\ndata: x\n\n')
+        await _event(says.events, "deployment_success")
+        await until(lambda: history.counts.total() == 2)
+    assert [(event.name, event.apps, event.detail) for event in history.events] == [
+        ("unhealthy_task_kill_event", ("/a/b",), "503"),
+        ("deployment_success", (), ""),
+    ]
+
+
+@pytest.mark.parametrize("version", ["0.11.0", "1.3.0", "1.8.0"])
+async def test_a_marathon_of_each_age_is_heard(version: str) -> None:
+    """A task that fails and the deployment of an app, over the stand-in's stream, with the apps they are about."""
+    history = EventHistory(time.time)
+    async with DemoCluster(marathon_version=version, tick=0.02) as demo:
+        await demo.add_agent("agent-1")
+        async with feeding(Cluster(marathon=True), *demo.marathon_urls, hear=history.hear) as feed, running(feed):
+            await until(lambda: feed._streaming)
+            demo.put_app("/a", cmd="x", cpus=0.1, mem=10, instances=1)
+            [task] = await demo.running("/a", 1)
+            await until(lambda: history.counts["deployment_success"] == 1)
+            demo.fail_task(task.id)
+            await until(lambda: history.failures["TASK_FAILED"] == 1)
+    ended = next(event for event in history.events if event.name == "deployment_success")
+    failed = next(event for event in history.events if event.state == "TASK_FAILED")
+    assert ended.apps == (("/a",) if version != "0.11.0" else ())
+    assert (failed.apps, failed.task, failed.host) == (("/a",), task.id, "agent-1")
 
 
 async def test_without_events_it_polls() -> None:

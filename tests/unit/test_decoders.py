@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octopus.core.decoders import EventNames, RecordIO, record_length
+from octopus.core.decoders import EventStream, RecordIO, record_length
 from octopus.core.errors import BadUpstream
 
 
@@ -66,16 +66,23 @@ def test_a_cut_record_is_pending() -> None:
 
 
 @given(st.lists(st.integers(0, 200), max_size=20))
-def test_event_names_come_out_however_the_chunks_fall(places: list[int]) -> None:
-    """Names are read from ``event:`` lines only; data and comments are skipped, whatever the line ends."""
-    stream = b'event: status_update_event\r\ndata: {"event: no": 1}\r\n\r\n: ping\n\nevent:app_terminated_event\ndata: x\n\n'
-    decoder = EventNames()
-    names = [name for chunk in _cut(stream, places) for name in decoder.feed(chunk)]
-    assert names == ["status_update_event", "app_terminated_event"]
+def test_events_come_out_however_the_chunks_fall(places: list[int]) -> None:
+    """Names and data, over several lines too; comments, other fields and events without a name are passed over."""
+    stream = (
+        b'event: status_update_event\r\ndata: {"event: no": 1}\r\n\r\n: ping\n\r\n\n'
+        b"id: 7\nevent:app_terminated_event\ndata: x\ndata:y\n\ndata: nameless\n\nevent: half\n"
+    )
+    decoder = EventStream()
+    found = [event for chunk in _cut(stream, places) for event in decoder.feed(chunk)]
+    assert found == [("status_update_event", b'{"event: no": 1}'), ("app_terminated_event", b"x\ny")]
 
 
-def test_a_line_of_megabytes_is_not_kept() -> None:
-    """A heavy event's data is dropped as it comes and the next event is still read."""
-    decoder = EventNames(max_name=32)
-    assert decoder.feed(b"data: " + b"x" * 5_000_000) == []
-    assert decoder.feed(b"x" * 5_000_000 + b"\nevent: next\n") == ["next"]
+@pytest.mark.parametrize("lines", [[b"x" * 5_000_000], [b"x" * 20, b"x" * 20], [b"x" * 33]])
+def test_data_of_megabytes_is_not_kept(lines: list[bytes]) -> None:
+    """A heavy event's data is dropped as it comes, its name stays, and the next event is still read."""
+    decoder = EventStream(max_name=8, max_data=32)
+    for line in (b"event: deployment_info", *(b"data: " + each for each in lines)):
+        assert decoder.feed(line) == []
+        assert decoder.feed(b"\n") == []
+        assert len(decoder._line) == 0
+    assert decoder.feed(b"\nevent: next\ndata: " + b"x" * 32 + b"\n\n") == [("deployme", b""), ("next", b"x" * 32)]

@@ -13,9 +13,12 @@ from octopus.control.tallies import Tallies
 from octopus.core.errors import OrchestratorUnavailable
 from octopus.core.inventory import FeedStatus
 from octopus.core.types import AuditEvent
+from octopus.core.unique_actions import Counters, Lead
 from octopus.fleet.capacity_report import CapacityHistory, CapacityReports, TimedReport
 from octopus.fleet.figures import Family, capacity_families, labelled, single
+from octopus.fleet.following_figures import event_families, unique_families
 from octopus.fleet.gateway import GatewayFigures, gateway_families, state_families
+from octopus.fleet.history import EventHistory
 from octopus.fleet.metrics import FigureCollector, Source
 from octopus.fleet.report import Report, coverages, report, unique_lines
 from octopus.fleet.seen import Seen
@@ -201,3 +204,22 @@ def test_statsd_has_dots_and_gets_what_is_new() -> None:
 def test_a_label_cannot_become_another_line(value: str, name: str) -> None:
     """Dots, colons, bars and newlines mean something to StatsD."""
     assert element(value) == name
+
+
+def test_the_daemon_and_marathons_events_are_told() -> None:
+    """By action and kind, by event and state; nothing happened, nothing but zeros."""
+    counters = Counters(looks=7, scaled=2, would_scale=1, refused=3, failures={"not leading": 4})
+    history = EventHistory(lambda: 1.0)
+    history.hear("status_update_event", b'{"taskStatus":"TASK_FAILED"}')
+    told = scraped(lambda: unique_families(counters, Lead(mine=True)), lambda: event_families(history))
+    assert told == {
+        "octopus_unique_looks_total": 7,
+        'octopus_unique_actions_total{action="scaled"}': 2,
+        'octopus_unique_actions_total{action="would_scale"}': 1,
+        'octopus_unique_actions_total{action="refused"}': 3,
+        'octopus_unique_failures_total{kind="not_leading"}': 4,
+        "octopus_unique_leading": 1,
+        'octopus_marathon_events_total{event="status_update_event"}': 1,
+        'octopus_marathon_task_failures_total{state="TASK_FAILED"}': 1,
+    }
+    assert scraped(lambda: event_families(EventHistory(lambda: 1.0))) == {}
