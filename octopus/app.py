@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from octopus import administration, building, hostkeys, unique_report
+from octopus import administration, building, hostkeys, offsite, unique_report
 from octopus.config import Config
 from octopus.config.process import Process, process
 from octopus.config.sections import Ssh
@@ -89,6 +89,7 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             administration.Rooms(plane=plane, log=log, directory=directory, sources=sources, registry=registry, recordings=recordings),
             stack,
         )
+        shipments = offsite.shipments(config, log.last)
         async with asyncio.TaskGroup() as tasks:
             kept = [feed.run() for feed in sources.feeds]
             if isinstance(directory, LdapDirectory):
@@ -111,7 +112,7 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
                 notify_socket=told.notify_socket,
                 version=version("octopus-gateway"),
                 ready=partial(_first_reading, sources),
-                beside=[*(part.run for part in (pages, unique) if part is not None), *measuring.services],
+                beside=[*(part.run for part in (pages, unique, *shipments) if part is not None), *measuring.services],
                 scale=unique.scale if unique else None,
             )
             measuring.loads = gateway.loads

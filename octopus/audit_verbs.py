@@ -139,16 +139,17 @@ def kill(
 @verbs.command(epilog="Example: octopus prune --dry-run")
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    unshipped: Annotated[bool, typer.Option("--unshipped", help="Also what was not shipped yet to [audit] syslog or s3.")] = False,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Remove what is older than [audit] retention.
 
-    Whole finished files of the trail, oldest first, and the recordings they speak of. A note on the trail says which, and by it
-    the rest still verifies. Works with and without a running gateway; octopus-prune.timer runs it every day.
+    Whole finished files of the trail, oldest first, and the recordings they speak of. A note on the trail says which, and by it the rest
+    still verifies. What still has to be shipped is kept. Works with and without a running gateway; octopus-prune.timer runs it every day.
     """
     from octopus import operations
 
-    for line in asyncio.run(operations.prune(load(config), dry_run=dry_run)):
+    for line in asyncio.run(operations.prune(load(config), dry_run=dry_run, unshipped=unshipped)):
         print(printable(line, MAX_TEXT))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from enum import StrEnum
 from pathlib import Path
 
-from octopus import building, hostkeys
+from octopus import building, hostkeys, offsite
 from octopus.config import Config
 from octopus.core.cluster import Cluster
 from octopus.core.errors import ConfigError, OctopusError, printable
@@ -40,10 +41,10 @@ class Finding(Value, frozen=True, kw_only=True):
 
 
 async def check(config: Config) -> list[Finding]:
-    """Return what there is to say of host keys, trail, directory, cluster, engines and policy, in this order. Never raises."""
+    """Return what there is to say of host keys, trail, shipping, directory, cluster, engines and policy, in this order. Never raises."""
     here = [*_host_keys(config), *_trail(config), *_in_clear(config)]
-    people, cluster = await asyncio.gather(_directory(config), _cluster(config))
-    return here + people + cluster
+    people, cluster, away = await asyncio.gather(_directory(config), _cluster(config), _shipping(config))
+    return here + away + people + cluster
 
 
 def _host_keys(config: Config) -> Iterable[Finding]:
@@ -64,6 +65,19 @@ def _trail(config: Config) -> Iterable[Finding]:
         yield Finding(status=Status.FAULT, what="audit", text=f"{directory} cannot be written by this user")
 
 
+async def _shipping(config: Config) -> list[Finding]:
+    """Reach out to where the trail is shipped; the gateway runs without it, so what does not answer is a warning."""
+    findings = []
+    for what, where, ask in offsite.probe(config.audit):
+        try:
+            await asyncio.to_thread(ask)
+        except OctopusError as error:
+            findings.append(_warning(what, printable(str(error), 1000)))
+        else:
+            findings.append(_ok(what, f"{where} answers"))
+    return findings
+
+
 def _in_clear(config: Config) -> Iterable[Finding]:
     """Yield what goes over the network unprotected, where the configuration says so."""
     ldap = config.auth.ldap
@@ -71,6 +85,8 @@ def _in_clear(config: Config) -> Iterable[Finding]:
         for server in ldap.servers:
             if server.startswith("ldap://"):
                 yield _warning("directory", f"{server}: passwords go there in clear; ldaps:// or start_tls = true would protect them")
+    if re.match(r"tcp://(?!127\.|localhost:|\[::1\])", config.audit.syslog):
+        yield _warning("syslog", f"{config.audit.syslog}: the trail goes there in clear; tls:// would protect it")
     if config.docker.url.startswith("http://") and not config.docker.url.startswith(_LOOPBACK):
         yield _warning("engine", f"{config.docker.url}: sessions go there in clear, and whoever reaches it owns the agent")
 

@@ -22,7 +22,7 @@ MAX_VALUE = 4096
 MAX_TRACEBACK = 65_536
 MAX_DEPTH = 6
 HIDDEN = "[redacted]"
-LIBRARIES = ("asyncssh", "asyncio", "docker", "httpcore", "httpx", "kazoo", "ldap3", "py.warnings", "urllib3", "uvicorn")
+LIBRARIES = ("asyncssh", "asyncio", "botocore", "docker", "httpcore", "httpx", "kazoo", "ldap3", "py.warnings", "urllib3", "uvicorn")
 
 _SECRET_KEY = re.compile(r"password|passwd|passphrase|secret|token|authorization|credential|cookie|private_?key|api_?key", re.IGNORECASE)
 _SECRET_TEXT = re.compile(

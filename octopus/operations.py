@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from octopus import building
+from octopus import building, offsite
 from octopus.config import Config
 from octopus.control import audit_prune
 from octopus.control.plane import KillCall, ScaleCall
-from octopus.core.errors import ControlUnavailable
+from octopus.core.errors import AuditUnavailable, ControlUnavailable
 from octopus.core.types import AuditEvent
 from octopus.core.unique_actions import Action
 from octopus.session.plane_calls import PlaneCalls
@@ -37,17 +38,23 @@ async def scale(config: Config, app: str) -> Action:
         raise ControlUnavailable(text) from error
 
 
-async def prune(config: Config, *, dry_run: bool = False) -> list[str]:
-    """Remove what is older than the retention, and return a line for each file. Raise AuditUnavailable."""
+async def prune(config: Config, *, dry_run: bool = False, unshipped: bool = False) -> list[str]:
+    """Remove what is older than the retention, and return a line for each file. Raise AuditUnavailable.
+
+    What still has to be shipped stays, and all after it, unless ``unshipped`` says otherwise; the trail says so then.
+    """
     directory = Path(config.audit.directory)
     if not config.audit.retention:
         return ["nothing is removed: [audit] retention keeps all"]
-    files = audit_prune.old_files(directory, time.time() - config.audit.retention)
+    old = audit_prune.old_files(directory, time.time() - config.audit.retention)
+    waiting = {one.name: where for one in old if (where := _waits_for(config, one.first))}
+    files = old if unshipped else list(itertools.takewhile(lambda one: one.name not in waiting, old))
     if files and not dry_run:
-        await _record(config, audit_prune.note(files))
+        await _record(config, audit_prune.note(files, [one.name for one in files if one.name in waiting]))
         audit_prune.remove(directory, files)
     done = "would be removed" if dry_run else "removed"
-    told = [f"{one.name}: {done}, with {len(one.recordings)} recordings" for one in files]
+    told = [f"{one.name}: {done}, with {len(one.recordings)} recordings{_not_shipped(waiting.get(one.name, []))}" for one in files]
+    told += [f"{one.name}: kept{_not_shipped(waiting.get(one.name, []))}" for one in old[len(files) :]]
     return told or ["nothing is old enough to be removed"]
 
 
@@ -61,6 +68,17 @@ def operator() -> str:
         return pwd.getpwuid(user).pw_name
     except KeyError:
         return f"uid {user}"
+
+
+def _waits_for(config: Config, first: int) -> list[str]:
+    try:
+        return offsite.waits_for(config.audit, first)
+    except OSError as error:
+        raise AuditUnavailable(f"what was shipped cannot be read: {error}") from error
+
+
+def _not_shipped(where: list[str]) -> str:
+    return f"; not shipped yet to {', '.join(where)}" if where else ""
 
 
 async def _record(config: Config, event: AuditEvent) -> None:

@@ -2,7 +2,8 @@
 
 from tests.parts.directory import slapd, slapd_pair
 from tests.parts.engines import docker_engine, tls_authority, two_tls_engines
+from tests.parts.object_store import swift, swift_server
 from tests.parts.sshd import sshd
 from tests.parts.zookeeper import zookeeper
 
-__all__ = ["docker_engine", "slapd", "slapd_pair", "sshd", "tls_authority", "two_tls_engines", "zookeeper"]
+__all__ = ["docker_engine", "slapd", "slapd_pair", "sshd", "swift", "swift_server", "tls_authority", "two_tls_engines", "zookeeper"]

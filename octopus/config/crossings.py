@@ -22,6 +22,7 @@ def crossings(data: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _passwords(data)
     yield from _policy(data)
     yield from _admin(data)
+    yield from _shipping(data)
 
 
 def _auth(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -103,6 +104,19 @@ def _admin(data: Mapping[str, Any]) -> Iterator[Fault]:
             ("admin", "listen"),
             "passwords would go there in clear; expected tls_cert and tls_key, trusted_proxies, or a loopback address",
         )
+
+
+def _shipping(data: Mapping[str, Any]) -> Iterator[Fault]:
+    keys = ("bucket", "access_key_file", "secret_key_file")
+    missing = [key for key in keys if not _at(data, "audit", "s3", key)]
+    if 0 < len(missing) < len(keys):
+        yield ("audit", "s3", missing[0]), f"is missing; an object store needs {', '.join(keys)}"
+    url, key, certificate = (str(_at(data, "audit", name) or "") for name in ("syslog", "syslog_key_file", "syslog_cert_file"))
+    for name in ("syslog_ca_file", "syslog_cert_file", "syslog_key_file"):
+        if _at(data, "audit", name) and not url.startswith("tls://"):
+            yield ("audit", name), 'stands alone; expected syslog = "tls://host:port" beside it'
+    if key and not certificate:
+        yield ("audit", "syslog_key_file"), "stands alone; expected syslog_cert_file beside it"
 
 
 def _at(data: Mapping[str, Any], *path: str) -> Any:

@@ -150,6 +150,9 @@ Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Field
 Kinds = Annotated[tuple[Literal["shell", "exec", "download", "upload", "forward", "logs"], ...], Field(strict=False)]
 RunAs = Annotated[str, matching(USER.pattern, "user, user:group or nothing")]
 MetricPrefix = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", "letters, digits, '_', '.' and '-'")]
+BucketName = Annotated[str, matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|", "the name of a bucket, 3 to 63 of a-z, 0-9, '.' and '-'")]
+KeyPrefix = Annotated[str, matching(r"(?:[A-Za-z0-9_.=-]+/)*", "nothing, or names that each end in '/'")]
+Region = Annotated[str, matching(r"[A-Za-z0-9-]{1,64}", "a region, such as us-east-1")]
 Workers = Annotated[int, BeforeValidator(_workers)]
 """0 is ``"auto"``."""
 Count = Annotated[int, Field(ge=0, le=10_000_000)]

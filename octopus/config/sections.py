@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from octopus.config.fields import (
     Address,
+    BucketName,
     Count,
     Duration,
     Globs,
     GroupFilter,
+    KeyPrefix,
     Kinds,
     ListenAddresses,
     MetricPrefix,
@@ -23,6 +25,7 @@ from octopus.config.fields import (
     OptionalAddress,
     PathGlobs,
     Positive,
+    Region,
     RunAs,
     Size,
     Texts,
@@ -31,7 +34,7 @@ from octopus.config.fields import (
     Workers,
 )
 from octopus.config.files import Directory, File, PrivateFile, Secret
-from octopus.config.urls import EngineUrl, HttpUrls, LdapUrls, SyslogUrl, ZooKeeperUrl
+from octopus.config.urls import EngineUrl, HttpUrls, LdapUrls, OptionalHttpUrl, SyslogUrl, ZooKeeperUrl
 from octopus.core.policy import Rule
 from octopus.core.types import RequestKind
 
@@ -191,6 +194,23 @@ class PolicyRule(Section):
         )
 
 
+class S3(Section):
+    """``[audit.s3]``: where recordings and finished files of the trail are kept too; no ``bucket`` is off, no ``endpoint`` Amazon's."""
+
+    bucket: BucketName = ""
+    endpoint: OptionalHttpUrl = ""
+    region: Region = "us-east-1"
+    prefix: KeyPrefix = ""
+    access_key: Secret = Field(alias="access_key_file", default=NO_SECRET)
+    secret_key: Secret = Field(alias="secret_key_file", default=NO_SECRET)
+    ca_file: File = ""
+    path_style: bool = True
+    """The bucket stands in the path, not in the host's name."""
+    part_size: Annotated[int, Field(ge=5_242_880, le=1_073_741_824)] = 8_388_608
+    """Bytes; larger files go in parts."""
+    timeout: Timeout = 30.0
+
+
 class Audit(Section):
     """``[audit]``: the trail and the recordings."""
 
@@ -204,6 +224,11 @@ class Audit(Section):
     rotate_daily: bool = True
     retention: Duration = 400 * 86_400.0
     syslog: SyslogUrl = ""
+    syslog_ca_file: File = ""
+    syslog_cert_file: File = ""
+    syslog_key_file: PrivateFile = ""
+    syslog_timeout: Timeout = 10.0
+    s3: S3 = S3()
 
 
 class Limits(Section):

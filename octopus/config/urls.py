@@ -59,10 +59,20 @@ def _engine(value: str) -> str:
     return value
 
 
+def _http_or_none(value: str) -> str:
+    if value and not (re.fullmatch(r"https?://[^\s/@?#]+/?", value) and _is_host(urlsplit(value).netloc)):
+        raise ValueError(f"{shown(_without_userinfo(value))} is no address this key knows; expected http://host or https://host")
+    return value.rstrip("/")
+
+
+def _is_host(text: str) -> bool:
+    return _is_address(text) or _is_address(f"{text}:1")
+
+
 def _syslog(value: str) -> str:
-    host = value.removeprefix("tcp://")
+    host = re.sub(r"^(?:tcp|tls)://", "", value)
     if value and not (re.fullmatch(r"unix:///\S+", value) or (host != value and _is_address(host))):
-        raise ValueError(f"{shown(value)} is no syslog; expected unix:///path or tcp://host:port")
+        raise ValueError(f"{shown(value)} is no syslog; expected unix:///path, tcp://host:port or tls://host:port")
     return value
 
 
@@ -72,9 +82,11 @@ def _without_userinfo(value: str) -> str:
 
 HttpUrls = Annotated[tuple[Annotated[str, _url("http", "https")], ...], Field(strict=False)]
 LdapUrls = Annotated[tuple[Annotated[str, _url("ldap", "ldaps")], ...], Field(strict=False)]
+OptionalHttpUrl = Annotated[str, AfterValidator(_http_or_none)]
+"""``http://host:port`` or ``https://host:port``, or "" for none."""
 ZooKeeperUrl = Annotated[str, AfterValidator(_zookeeper)]
 """``zk://host:port,host:port/path``, or "" for none."""
 EngineUrl = Annotated[str, AfterValidator(_engine)]
 """unix:// http:// https:// ssh://, in which {hostname} and {ip} stand for the agent's; ssh:// may end in the socket's path there."""
 SyslogUrl = Annotated[str, AfterValidator(_syslog)]
-"""``unix:///path`` or ``tcp://host:port``, or "" for none."""
+"""``unix:///path``, ``tcp://host:port`` or ``tls://host:port``, or "" for none."""

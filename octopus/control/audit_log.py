@@ -118,6 +118,10 @@ class FileAuditLog:
         """Tell whether an event of this key is durable."""
         return key in self._trail
 
+    def last(self) -> int:
+        """Return the number of the last line that is durable; for any thread."""
+        return self._trail.link.seq
+
     def open_sessions(self) -> tuple[OpenSession, ...]:
         """Return the sessions that were requested and have no terminal event."""
         return tuple(self._trail.open_sessions.values())

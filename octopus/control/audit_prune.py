@@ -6,7 +6,7 @@ are gone, or only some, or none yet. Blocking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,10 +50,12 @@ def old_files(directory: Path, before: float) -> list[OldFile]:
     return found
 
 
-def note(files: list[OldFile]) -> AuditEvent:
-    """Return what has to stand on the trail before they are removed."""
+def note(files: list[OldFile], unshipped: Sequence[str] = ()) -> AuditEvent:
+    """Return what has to stand on the trail before they are removed; ``unshipped`` are those that were to be shipped and were not."""
     listed = [{"name": one.name, "first": one.first, "last": one.last, "hash": one.hash} for one in files]
-    data = {"files": listed, "recordings": sum(len(one.recordings) for one in files)}
+    data = {"files": listed, "recordings": sum(len(one.recordings) for one in files)} | (
+        {"not_shipped": list(unshipped)} if unshipped else {}
+    )
     return AuditEvent(event=PRUNED, key=f"pruned/{files[0].first}-{files[-1].last}", data=data)
 
 

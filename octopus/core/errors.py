@@ -9,7 +9,7 @@ OctopusError
 │   ├── TooManySessions 75 · AppLocked 75
 │   └── AuthenticationFailed 77 · AccessDenied 77
 ├── Unavailable 69          something behind us; the operator acts
-│   └── Directory-, Orchestrator-, Container-, Recording-, Audit-, ControlUnavailable
+│   └── Directory-, Orchestrator-, Container-, Recording-, Audit-, Control-, ShippingUnavailable
 ├── InvalidDocument 65      a file that somebody gave us
 ├── BadUpstream 76          a peer broke its own format
 ├── Disconnected            nobody is left to tell
@@ -160,6 +160,12 @@ class ControlUnavailable(Unavailable):
     """The control plane does not answer (it is being restarted)."""
 
     default_notice = "the gateway is restarting, try again in a moment"
+
+
+class ShippingUnavailable(Unavailable):
+    """A collector or a store does not take what is shipped to it; it waits on the disk."""
+
+    default_notice = "what is shipped waits"
 
 
 class BadUpstream(OctopusError):

@@ -75,6 +75,7 @@ list_packages() {
     want socat has socat
     want chromium has chromium
     want procps has ps
+    want python3-swift test -e /usr/lib/python3/dist-packages/swift/proxy/server.py
     want zookeeper test -e /usr/share/java/zookeeper.jar
     want default-jre-headless has java
     want systemd has systemd-analyze

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -140,17 +140,19 @@ def ldap(slapd: Slapd, **more: Any) -> Sections:
 
 
 @asynccontextmanager
-async def gateway_for(people: People, *sections: Sections) -> AsyncIterator[Gateway]:
-    """Run a gateway with these sections; where two name the same, the later one adds its keys."""
+async def gateway_for(
+    people: People, *sections: Sections, files: Mapping[str, str] | None = None, secrets: Iterable[str] = ()
+) -> AsyncIterator[Gateway]:
+    """Run a gateway with these sections; where two name the same, the later one adds its keys. ``files`` are beside its own."""
     whole: dict[str, Any] = {"ssh": {"trusted_user_ca_keys": "authority.pub", "host_keys": str(people.host_keys)}}
     for one in sections:
         for name, section in one.items():
             known = whole.get(name, {})
             whole[name] = {**known, **section} if isinstance(known, dict) and isinstance(section, dict) else section
-    files = {
+    given = {
         "ldap.secret": BIND_PASSWORD,
         "users.toml": people.users_file(),
         "authority.pub": people.authority.with_suffix(".pub").read_text(),
     }
-    async with gateway(whole, files=files, secrets={BIND_PASSWORD, *people.secrets}) as running:
+    async with gateway(whole, files=given | dict(files or {}), secrets={BIND_PASSWORD, *people.secrets, *secrets}) as running:
         yield running

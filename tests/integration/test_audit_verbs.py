@@ -31,6 +31,8 @@ from octopus.control.plane_server import PlaneServer
 from octopus.core.asciicast import Asciicast
 from octopus.core.types import AuditEvent, Connection, Output, TermSize
 from octopus.operations import operator
+from octopus.shipping.position_file import Shipped, StateFile
+from octopus.shipping.trail_reader import Position
 from tests.plane_parts import ALICE, SHELL, in_process, trail
 
 NOON = 1_700_000_000.0
@@ -261,6 +263,27 @@ async def test_prune_removes_what_is_old(tmp_path: Path, capsys: pytest.CaptureF
     assert await asyncio.to_thread(run, ["prune", *config]) == 0
     assert await asyncio.to_thread(run, ["prune", *config]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "nothing is old enough to be removed"
+    assert verify(audit).faults == ()
+
+
+async def test_prune_keeps_what_still_has_to_be_shipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says so; told to remove it all the same, the trail says what was never shipped."""
+    audit = tmp_path / "audit"
+    await old_trail(audit)
+    config = [*configured(tmp_path), "--dry-run"]
+    text = (tmp_path / "octopus.toml").read_text().replace("[audit]\n", '[audit]\nsyslog = "tcp://127.0.0.1:1"\n')
+    (tmp_path / "octopus.toml").write_text(text)
+    names = [one.name for one in audit_prune.old_files(audit, NOON + 400 * DAY)]
+    assert await asyncio.to_thread(run, ["prune", *config]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{name}: kept; not shipped yet to syslog" for name in names]
+    second = audit_prune.old_files(audit, NOON + 400 * DAY)[1]
+    StateFile(audit / "shipping" / "syslog.json").save(Shipped(position=Position(first=second.first, seq=second.first - 1)))
+    assert await asyncio.to_thread(run, ["prune", *config]) == 0
+    assert [line.split(": ")[1][:4] for line in capsys.readouterr().out.splitlines()] == ["woul", "kept", "kept"]
+    assert await asyncio.to_thread(run, ["prune", *config[:-1], "--unshipped"]) == 0
+    assert [name for name in names if (audit / name).exists()] == []
+    [note] = [line for line in map(json.loads, (audit / "audit.jsonl").read_bytes().splitlines()) if line["event"] == "audit.pruned"]
+    assert note["not_shipped"] == names[1:]
     assert verify(audit).faults == ()
 
 

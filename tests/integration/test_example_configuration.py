@@ -19,7 +19,7 @@ NAMED_FILES = re.compile(r'"(/etc/octopus/(?:ldap\.secret|docker/\w+\.pem))"')
 
 def _shown(text: str) -> str:
     """Return the text with the lines that show defaults (and [auth.users]) made real."""
-    return re.sub(r"^# ((?:[a-z_]+ = |\[auth\.users\]))", r"\1", text, flags=re.MULTILINE)
+    return re.sub(r"^# ((?:[a-z0-9_]+ = |\[auth\.users\]))", r"\1", text, flags=re.MULTILINE)
 
 
 def _keys(model: type[BaseModel], path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:

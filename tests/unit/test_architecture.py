@@ -22,6 +22,7 @@ ARROWS = {
     "session": {"session", "core", "control.plane", "hostkeys"},
     "control": {"control", "core"},
     "admin": {"admin", "core"},
+    "shipping": {"shipping", "core"},
     "demo": {"demo", "core"},
     "fleet": {"fleet", "core"},
     "log": {"core"},
