@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.e2e import evidence
 from tests.e2e.gateway import Gateway
 from tests.e2e.people import People, gathered
 from tests.e2e.scene import APPS, Scene, app, behind, cluster, gateway_for, ldap, over_tls, with_app_user
@@ -66,6 +67,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and report.when != "teardown" and isinstance(scene, Scene):
         report.sections += _words(scene.gateway)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much of what gateways left was looked at."""
+    if evidence.seen:
+        terminalreporter.write_line(f"what gateways left: {dict(evidence.seen)}")
 
 
 def _words(gateway: Gateway) -> list[tuple[str, str]]:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from octopus.demo.engines import free_port
 from octopus.demo.process import Daemon
+from tests.e2e import evidence
+from tests.e2e.evidence import marks_of
 from tests.e2e.trail import Trail, faults
 from tests.parts.ssh_client import Ended, SshClient
 from tests.parts.tools import SEARCH, need
@@ -58,6 +60,7 @@ class Gateway:
         self.trail = Trail(self.audit / "audit.jsonl")
         self.ssh = SshClient(HOST, port, directory)
         self.secrets = set(secrets)
+        self.marks: set[str] = set()
 
     @property
     def log(self) -> str:
@@ -97,6 +100,10 @@ class Gateway:
         bugs = [f"traceback in the log: {log[found.start() :][:3000]}" for found in re.finditer("Traceback", log)][:1]
         return faults(trail) + told + bugs
 
+    async def left(self, *, in_order: bool = True) -> list[str]:
+        """Return what must not be in all it wrote, now that it has ended; ``in_order`` where nobody killed it."""
+        return await evidence.faults(self.directory, self.audit, self.secrets | self.marks, program("asciinema"), in_order=in_order)
+
     async def still(self) -> None:
         """Wait until every session has its end on the trail."""
         await self.trail.until(lambda _: True if not _open(self.trail.events) else None)
@@ -115,9 +122,11 @@ async def gateway(sections: Sections, *, files: Mapping[str, str] | None = None,
             (directory / name).touch(mode=0o600)
             (directory / name).write_text(content)
         running.config.write_text(toml(completed(sections, running.port)))
-        async with _served(running), running.trail.followed():
+        async with marks_of(directory / "run" / "sessions", running.marks), _served(running), running.trail.followed():
             yield running
             await running.still()
+        wrong = await running.left()
+        assert not wrong, "\n".join(wrong)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.e2e.evidence import marks_of
 from tests.e2e.gateway import HOST, Gateway, Sections, completed, program, toml
 from tests.e2e.trail import TERMINAL, Event
 from tests.parts.tools import SEARCH, need
@@ -125,10 +126,13 @@ async def planes(
         running.config.write_text(toml(completed(sections, running.port)))
         running.start()
         await running.ready()
-        async with running.trail.followed():
+        async with marks_of(directory / "run" / "sessions", running.marks), running.trail.followed():
             yield running
             wrong = running.misdeeds()
             assert not wrong, "\n".join(wrong)
+        await asyncio.to_thread(running.close)
+        wrong = await running.left(in_order=False)
+        assert not wrong, "\n".join(wrong)
     except BaseException as error:
         error.add_note(running.log[-MAX_LOG:])
         raise

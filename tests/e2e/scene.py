@@ -36,10 +36,13 @@ def on(number: int) -> dict[str, Any]:
     return {"constraints": [["hostname", "CLUSTER", AGENTS[number - 1]]]}
 
 
+ENVIRONMENT_SECRET = "the-database-password-of-web-back"
+"""Stands in the environment of /web/back, which Mesos tells everybody who reads ``status.data``."""
+
 APPS: dict[str, dict[str, Any]] = {
     "/logging/logstash": {"instances": 3},
     "/web/front": on(1),
-    "/web/back": on(2),
+    "/web/back": {"env": {"DATABASE_PASSWORD": ENVIRONMENT_SECRET}, **on(2)},
     "/heka": {"instances": 2, "constraints": [["hostname", "UNIQUE"]]},
     "/ops/tool": on(1),
     "/ops/app-user": {"image": APP_USER, **on(2)},
@@ -154,5 +157,7 @@ async def gateway_for(
         "users.toml": people.users_file(),
         "authority.pub": people.authority.with_suffix(".pub").read_text(),
     }
-    async with gateway(whole, files=given | dict(files or {}), secrets={BIND_PASSWORD, *people.secrets, *secrets}) as running:
+    async with gateway(
+        whole, files=given | dict(files or {}), secrets={BIND_PASSWORD, ENVIRONMENT_SECRET, *people.secrets, *secrets}
+    ) as running:
         yield running

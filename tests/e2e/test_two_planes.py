@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from tests.e2e.people import People
 from tests.e2e.planes import Planes, becomes, ends, planes
-from tests.e2e.scene import Scene, behind, ldap, over_tls
+from tests.e2e.scene import ENVIRONMENT_SECRET, Scene, behind, ldap, over_tls
 from tests.e2e.streams import Stream, lay_out
 from tests.e2e.trail import Event
 from tests.parts.directory import BIND_PASSWORD, Slapd
@@ -115,7 +115,7 @@ async def begin(scene: Scene, company: Slapd, people: People) -> Begin:
     async def play(*, held: bool = True, streams: int = STREAMS) -> AsyncIterator[Play]:
         sections: dict[str, Any] = {**ldap(company), **behind(scene.cluster), **over_tls(scene.engines[0])}
         sections["ssh"] = {"workers": 2, "host_keys": str(people.host_keys), "max_unauthenticated_per_address": 100}
-        secrets = {BIND_PASSWORD, *people.secrets}
+        secrets = {BIND_PASSWORD, ENVIRONMENT_SECRET, *people.secrets}
         async with planes(sections, files={"ldap.secret": BIND_PASSWORD}, secrets=secrets, held=held) as gateway, AsyncExitStack() as stack:
             for name in NAMES:
                 await gateway.serves(name, key=people.alice.key)
