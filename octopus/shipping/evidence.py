@@ -15,6 +15,9 @@ from octopus.core.types import Value
 from octopus.shipping.position_file import Shipped, StateFile
 from octopus.shipping.trail_reader import TrailReader
 
+_KINDS = frozenset({".cast", ".copy"})
+"""Recordings of terminals, and copies of files."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -105,5 +108,5 @@ def _recordings(line: bytes) -> Iterator[_Recording]:
         return
     for one in found:
         path = Path(one.path)
-        if path.suffix == ".cast" and not path.is_absolute() and ".." not in path.parts and "\0" not in one.path:
+        if path.suffix in _KINDS and not path.is_absolute() and ".." not in path.parts and "\0" not in one.path:
             yield one
