@@ -16,7 +16,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from octopus.config import Config
-from octopus.config.sections import Audit, Auth, Docker, Ldap, Limits, Marathon, Mesos
+from octopus.config.audit_section import Audit
+from octopus.config.sections import Auth, Docker, Ldap, Limits, Marathon, Mesos
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.audit_signing import Signer
 from octopus.core.cluster import Cluster

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from octopus.config.sections import S3, Audit, Config
+from octopus.config.audit_section import S3, Audit
+from octopus.config.sections import Config
 from octopus.shipping.evidence import EvidenceShipper
 from octopus.shipping.lines import LineShipper
 from octopus.shipping.position_file import FOLDER, StateFile

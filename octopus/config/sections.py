@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field
 
+from octopus.config.audit_section import Audit
 from octopus.config.fields import (
     Address,
-    BucketName,
     Count,
     Duration,
     Globs,
     GroupFilter,
-    KeyPrefix,
     Kinds,
     ListenAddresses,
     MetricPrefix,
@@ -25,7 +24,6 @@ from octopus.config.fields import (
     OptionalAddress,
     PathGlobs,
     Positive,
-    Region,
     RunAs,
     Size,
     Texts,
@@ -34,18 +32,12 @@ from octopus.config.fields import (
     Workers,
 )
 from octopus.config.files import Directory, File, PrivateFile, Secret
-from octopus.config.urls import EngineUrl, HttpUrls, LdapUrls, OptionalHttpUrl, SyslogUrl, ZooKeeperUrl
+from octopus.config.section import NO_SECRET, Section
+from octopus.config.urls import EngineUrl, HttpUrls, LdapUrls, ZooKeeperUrl
 from octopus.core.policy import Rule
 from octopus.core.types import RequestKind
 
-NO_SECRET = SecretStr("")
 _ANYWHERE = (Address("0.0.0.0", 2222),)  # noqa: S104  a gateway is there to be reached
-
-
-class Section(BaseModel):
-    """Base of the sections: immutable, exact types, no unknown keys."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_by_name=False, validate_by_alias=True)
 
 
 class Ssh(Section):
@@ -192,43 +184,6 @@ class PolicyRule(Section):
             keep_files=self.keep_files,
             forward_localhost=self.forward_localhost,
         )
-
-
-class S3(Section):
-    """``[audit.s3]``: where recordings and finished files of the trail are kept too; no ``bucket`` is off, no ``endpoint`` Amazon's."""
-
-    bucket: BucketName = ""
-    endpoint: OptionalHttpUrl = ""
-    region: Region = "us-east-1"
-    prefix: KeyPrefix = ""
-    access_key: Secret = Field(alias="access_key_file", default=NO_SECRET)
-    secret_key: Secret = Field(alias="secret_key_file", default=NO_SECRET)
-    ca_file: File = ""
-    path_style: bool = True
-    """The bucket stands in the path, not in the host's name."""
-    part_size: Annotated[int, Field(ge=5_242_880, le=1_073_741_824)] = 8_388_608
-    """Bytes; larger files go in parts."""
-    timeout: Timeout = 30.0
-
-
-class Audit(Section):
-    """``[audit]``: the trail and the recordings."""
-
-    directory: Directory = "/var/lib/octopus/audit"
-    signing_key_file: PrivateFile = ""
-    """An Ed25519 key (PEM): checkpoints are signed with it."""
-    checkpoint_lines: Positive = 1000
-    checkpoint_interval: Timeout = 60.0
-    rotate_size: Annotated[int, Field(ge=1_000_000)] = 64_000_000
-    """Bytes of a file of the trail."""
-    rotate_daily: bool = True
-    retention: Duration = 400 * 86_400.0
-    syslog: SyslogUrl = ""
-    syslog_ca_file: File = ""
-    syslog_cert_file: File = ""
-    syslog_key_file: PrivateFile = ""
-    syslog_timeout: Timeout = 10.0
-    s3: S3 = S3()
 
 
 class Limits(Section):
