@@ -5,11 +5,13 @@ They are served here for every image alike, whether or not it holds an scp.
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from octopus.core.types import Value
 
 _OPERATORS = frozenset("();<>|&")
+_QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
 
 
 class ScpCommand(Value, frozen=True, kw_only=True):
@@ -45,14 +47,12 @@ def _words(command: str) -> list[str]:
     """Return the words as a shell takes them apart; none where a shell would do more than that."""
     if not command.startswith(("scp ", "/usr/bin/scp ")) or "\n" in command or "`" in command or "$(" in command:
         return []
-    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
+    if _OPERATORS & set(_QUOTED.sub("", command)):
+        return []
     try:
-        words = list(lexer)
+        return shlex.split(command)
     except ValueError:
         return []
-    return [] if any(set(word) <= _OPERATORS and word for word in words) else words
 
 
 def _apart(words: list[str]) -> tuple[str, list[str]]:

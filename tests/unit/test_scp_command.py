@@ -23,6 +23,7 @@ from octopus.session.scp_command import ScpCommand, read
         ("scp -t ~", ScpCommand(receive=True, paths=(b".",))),
         ("/usr/bin/scp -t ünï", ScpCommand(receive=True, paths=("ünï".encode(),))),
         ("scp -f 'a;b'", ScpCommand(receive=False, paths=(b"a;b",))),
+        ("scp -f ')' '&&' \"|\" \\;", ScpCommand(receive=False, paths=(b")", b"&&", b"|", b";"))),
     ],
 )
 def test_what_scp_asks(command: str, expected: ScpCommand) -> None:
@@ -35,6 +36,7 @@ def test_what_scp_asks(command: str, expected: ScpCommand) -> None:
     [
         *("", "scp", "scp -t", "scp -f -t a", "scp a b", "scp -t a b", "scp -x -f a", "scpx -f a", "sudo scp -t a", "scp\t-t a"),
         *("scp -t a; id", "scp -t a && id", "scp -f a | cat", "scp -t a > b", "scp -t $(id)", "scp -t `id`", "scp -t a\nid", "scp -t 'a"),
+        *("scp -t 'a';id", "scp -t a&", 'scp -t "a"|cat', "(scp -t a)"),
         *("rsync --server . .", "echo scp -t a"),
     ],
 )
