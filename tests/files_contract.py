@@ -20,6 +20,7 @@ from octopus.core.files import (
     NoSuchFile,
     NotADirectory,
     Passed,
+    Place,
     TooManyLinks,
     WriteMode,
 )
@@ -43,9 +44,11 @@ NAMES = [
 ]
 
 
-async def upload(files: ContainerFiles, path: bytes, data: bytes, mode: WriteMode | None = None, piece: int = PIECE) -> Passed:
-    """Write a file as a client does."""
-    writer = await files.open_write(await files.resolve(path), mode or WriteMode())
+async def upload(
+    files: ContainerFiles, path: bytes, data: bytes, mode: WriteMode | None = None, piece: int = PIECE, place: Place | None = None
+) -> Passed:
+    """Write a file as a client does, where it was decided to be already with ``place``."""
+    writer = await files.open_write(place or await files.resolve(path), mode or WriteMode())
     try:
         for at in range(0, len(data), piece):
             await writer.write(at, data[at : at + piece])
@@ -166,6 +169,28 @@ class ContainerFilesContract:
             assert await reader.read(offset, size) == data[offset : offset + size]
         passed = await reader.close()
         assert (passed.ordered, passed.complete) == (False, False)
+
+    @pytest.mark.parametrize("size", [0, 10, 262_144, 300_000])
+    async def test_what_is_fetched_along_is_the_file(self, files: ContainerFiles, base: bytes, size: int) -> None:
+        """Resolved by who is about to read it a path leads where it does otherwise, and what is read is all of it."""
+        data = os.urandom(size)
+        await upload(files, posixpath.join(base, b"a\nb"), data)
+        await symlink(files, b"a\nb", posixpath.join(base, b"l"))
+        for name in (b"a\nb", b"l", b".//a\nb", b"../" + posixpath.basename(base) + b"/l"):
+            path = posixpath.join(base, name)
+            place, plain = await files.resolve(path, ahead=True), await files.resolve(path)
+            assert (place.asked, place.path) == (path, plain.path)
+            assert place.attributes is not None
+            assert plain.attributes is not None
+            assert same(place.attributes, plain.attributes)
+            again = await files.resolve(path, ahead=True)
+            reader = await files.open_read(again)
+            assert await reader.read(0, 1 << 20) == data[: 1 << 20]
+            assert (await reader.close()).size == size
+        for name in (b"", b"none"):
+            path = posixpath.join(base, name)
+            place, plain = await files.resolve(path, ahead=True), await files.resolve(path)
+            assert (place.path, place.attributes is None) == (plain.path, plain.attributes is None)
 
     async def test_a_slow_reader_reads_it_all(self, files: ContainerFiles, base: bytes) -> None:
         """What is fetched ahead meanwhile changes nothing about where the file ends."""

@@ -74,12 +74,14 @@ class Place(Value, frozen=True, kw_only=True):
     """A path, resolved: what a rule decides on and what every operation takes. Only ``ContainerFiles.resolve`` makes one.
 
     ``asked`` is the path as the client sent it. ``path`` is absolute, without ``.``, ``..`` and symbolic links, except that its
-    last name may be one where the caller asked not to follow it. ``attributes`` are those found there, None: nothing is there.
+    last name may be one where the caller asked not to follow it. ``attributes`` are those found there, None: nothing is there,
+    and where it is ``vacant`` the user may make something there (False also where that is not known).
     """
 
     asked: bytes
     path: bytes
     attributes: FileAttributes | None
+    vacant: bool = False
 
 
 class WriteMode(Value, frozen=True, kw_only=True):

@@ -152,8 +152,10 @@ class ContainerFiles(Protocol):
     has_shell: bool
     """Whether everything works; else what cannot be done raises FileUnsupported."""
 
-    async def resolve(self, path: bytes, *, follow: bool = True) -> Place:
+    async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False) -> Place:
         """Return where a path leads; ``follow`` its last name too when that is a link. Nothing there yet: no attributes.
+
+        With ``ahead``, for who is about to read it whatever it leads to, the beginning of a file may be fetched along.
 
         A link that dangles leads to where it points: nothing there, but a file can be made. A file being written anew counts as
         there. Raise NoSuchFile (a directory on the way), NotADirectory, TooManyLinks, FileDenied.
@@ -173,7 +175,10 @@ class ContainerFiles(Protocol):
         ...
 
     async def open_write(self, place: Place, mode: WriteMode) -> FileWriter:
-        """Open a file for writing. Raise NoSuchFile (no ``create``), FileExists (``exclusive``), FileDenied, IsADirectory, NoSpace."""
+        """Open a file for writing. Raise NoSuchFile (no ``create``), FileExists (``exclusive``), FileDenied, IsADirectory, NoSpace.
+
+        Where nothing is there yet, what has changed since ``resolve`` may show only in a later call.
+        """
         ...
 
     async def change(self, place: Place, changes: AttributeChanges) -> None:

@@ -14,23 +14,30 @@ from octopus.engine.limits import faults
 
 
 @dataclass(frozen=True)
-class _Block:
-    """Bytes of a file from ``start`` on, of which ``asked`` were asked for: where fewer came, the file ended."""
+class Block:
+    """Bytes of a file from ``start`` on, of which ``asked`` were asked for: where fewer came, the file ended.
+
+    ``identity`` is the file's device and inode, ``attributes`` are its own at that time.
+    """
 
     start: int
     data: bytes
     asked: int = 0
+    identity: bytes = b""
+    attributes: FileAttributes | None = None
 
     @property
     def short(self) -> bool:
+        """Whether the file ended with it."""
         return len(self.data) < self.asked
 
     @property
     def end(self) -> int:
+        """Where the next one begins."""
         return self.start + len(self.data)
 
 
-_NOTHING = _Block(0, b"")
+_NOTHING = Block(0, b"")
 
 
 class ShellReader:
@@ -47,7 +54,7 @@ class ShellReader:
         self._limits = limits
         self._identity = b""
         self._blocks = (_NOTHING, _NOTHING)
-        self._next: asyncio.Task[_Block] | None = None
+        self._next: asyncio.Task[Block] | None = None
         self._turn = asyncio.Lock()
         self._passed = PassedBytes()
         self._end_told = -1
@@ -55,8 +62,14 @@ class ShellReader:
 
     async def open(self) -> None:
         """Open it, and read its beginning. Raise FileFailure, ContainerUnavailable."""
-        block, identity, self.attributes = await self._fetch(0, self._limits.small)
-        self._identity = identity
+        self.take(await self._fetch(0, self._limits.small))
+
+    def take(self, block: Block) -> None:
+        """Open it with its beginning, which was read already."""
+        if block.attributes is None:
+            raise ValueError("a block as it was read")
+        self.attributes = block.attributes
+        self._identity = block.identity
         self._blocks = (_NOTHING, block)
 
     async def read(self, offset: int, size: int) -> bytes:
@@ -79,7 +92,7 @@ class ShellReader:
 
     async def stat(self) -> FileAttributes:
         """See ``FileReader.stat``."""
-        return (await self._fetch(0, 0))[2]
+        return (await self._fetch(0, 0)).attributes or self.attributes
 
     async def close(self) -> Passed:
         """See ``FileReader.close``."""
@@ -90,7 +103,7 @@ class ShellReader:
         self._blocks = (_NOTHING, _NOTHING)
         return self._passed.result(complete=self._whole)
 
-    async def _block(self, offset: int) -> _Block:
+    async def _block(self, offset: int) -> Block:
         """Return a block that holds ``offset``, or an empty one at the end of the file."""
         async with self._turn:
             if found := self._held(offset):
@@ -99,17 +112,17 @@ class ShellReader:
             if offset == last.end and last.short and self._end_told != offset:
                 self._end_told = offset  # known already; who asks again learns whether the file has grown
                 return _NOTHING
-            block = await self._ahead(offset) or (await self._fetch(offset, self._size(offset)))[0]
+            block = await self._ahead(offset) or await self._fetch(offset, self._size(offset))
             if block.data:
                 self._blocks = (last, block)
                 if block.start == last.end and not block.short:
                     self._next = asyncio.get_running_loop().create_task(self._fetch_next(block), name="read ahead")
             return block
 
-    def _held(self, offset: int) -> _Block | None:
+    def _held(self, offset: int) -> Block | None:
         return next((block for block in reversed(self._blocks) if block.start <= offset < block.end), None)
 
-    async def _ahead(self, offset: int) -> _Block | None:
+    async def _ahead(self, offset: int) -> Block | None:
         """Return what was fetched ahead, if that is what is wanted now."""
         if self._next is None:
             return None
@@ -121,20 +134,25 @@ class ShellReader:
         last = self._blocks[1]
         return self._more(last) if offset == last.end else self._limits.small
 
-    def _more(self, last: _Block) -> int:
+    def _more(self, last: Block) -> int:
         return min(max(last.asked * 2, self._limits.small), self._limits.block)
 
-    async def _fetch_next(self, last: _Block) -> _Block:
-        return (await self._fetch(last.end, self._more(last)))[0]
+    async def _fetch_next(self, last: Block) -> Block:
+        return await self._fetch(last.end, self._more(last))
 
-    async def _fetch(self, offset: int, size: int) -> tuple[_Block, bytes, FileAttributes]:
+    async def _fetch(self, offset: int, size: int) -> Block:
         said = await self._shells.call("read", self._path, b"%d" % offset, b"%d" % size)
         with faults(self._agent, "read"):
-            line, _, data = said.partition(b"\n")
-            identity, space, numbers = line.partition(b" ")
-            if not space or len(data) > size:
-                raise BadUpstream("files helper", "not an open file", line)
-            found = attributes(numbers)
-        if identity != (self._identity or identity):
+            block = read_block(offset, size, said)
+        if block.identity != (self._identity or block.identity):
             raise PathChanged(f"{self._path!r} is another file by now")
-        return _Block(offset, data, size), identity, found
+        return block
+
+
+def read_block(offset: int, size: int, said: bytes) -> Block:
+    """Read what the helper says of a file and its bytes. Raise BadUpstream."""
+    line, _, data = said.partition(b"\n")
+    identity, space, numbers = line.partition(b" ")
+    if not space or len(data) > size:
+        raise BadUpstream("files helper", "not an open file", line)
+    return Block(offset, data, size, identity, attributes(numbers))

@@ -16,13 +16,16 @@ from octopus.engine.file_answers import attributes
 from octopus.engine.file_shell import FileLimits, FileShell
 
 DEFAULT_MODE = 0o666
+WHOLE = b"whole\n"
+"""What follows the last byte of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
     """How a file was opened: ``path`` is what is written to; ``name`` what it is to become, b"" when it is changed where it is.
 
-    ``former`` are the attributes of what it replaces or changes, ``permissions`` a new file's.
+    ``former`` are the attributes of what it replaces or changes, ``permissions`` a new file's. What is not ``made`` yet is made
+    when it has to be: a small file all at once, when it is closed.
     """
 
     path: bytes
@@ -31,6 +34,7 @@ class Opened:
     permissions: int
     exclusive: bool = False
     append: bool = False
+    made: bool = True
 
 
 class ShellWriter:
@@ -39,6 +43,7 @@ class ShellWriter:
     def __init__(self, shell: FileShell, opened: Opened, limits: FileLimits, on_end: Callable[[ShellWriter], None]) -> None:
         self._shell = shell
         self._opened = opened
+        self._made = opened.made
         self._limits = limits
         self._on_end = on_end
         self._size = 0 if opened.name or opened.former is None else opened.former.size
@@ -74,6 +79,7 @@ class ShellWriter:
         """See ``FileWriter.stat``."""
         async with self._turn:
             self._check()
+            await self._make()
             found = attributes((await self._shell.call("check", self._opened.path)).rstrip(b"\n"))
             mode = stat.S_IFREG | (found.mode & 0o7777 if not self._opened.name else self._mode())
             return msgspec.structs.replace(found, size=self._size, mode=mode)
@@ -83,6 +89,7 @@ class ShellWriter:
         async with self._turn:
             self._check()
             if changes.size is not None:
+                await self._make()
                 await self._flush()
                 await self._sent_all()
                 await self._shell.call("change", self._opened.path, b"%d" % changes.size, b"", b"", b"", b"")
@@ -132,6 +139,7 @@ class ShellWriter:
         await self._sent_all()
         if not self._buffer:
             return
+        await self._make()
         data, self._buffer = bytes(self._buffer), bytearray()
         self._sent += len(data)
         if self._opened.append and not self._opened.name:
@@ -157,7 +165,27 @@ class ShellWriter:
             times = AttributeChanges(atime=self._changes.atime, mtime=self._changes.mtime)
             await self._shell.call("change", self._opened.path, *change_arguments(times))
 
+    async def _make(self) -> None:
+        if not self._made:
+            await self._shell.call("create", self._opened.path, self._opened.name, b"%d" % self._opened.exclusive)
+            self._made = True
+
+    async def _put(self) -> None:
+        """Make a small file at once, with the mode it is to have where no more than a umask is needed for that."""
+        mode = self._mode()
+        umask, rest = (b"%04o" % (0o666 & ~mode), b"") if mode & ~0o666 == 0 else (b"0077", b"%04o" % mode)
+        _, owner, _, atime, mtime = change_arguments(self._changes)
+        await self._shell.call(
+            "put",
+            *(self._opened.path, b"%d" % len(self._buffer), self._opened.name, b"%d" % self._opened.exclusive),
+            *(umask, rest, owner, atime, mtime),
+            data=bytes(self._buffer) + WHOLE,
+        )
+
     async def _commit(self) -> None:
+        if not self._made and self._start == 0:
+            return await self._put()
+        await self._make()
         await self._sent_all()
         data = bytes(self._buffer)
         former = self._opened.former
@@ -167,8 +195,9 @@ class ShellWriter:
             *(self._opened.path, b"%d" % self._start, b"%d" % len(data), self._opened.name, b"%d" % self._size),
             *(b"%d" % self._opened.exclusive, b"%04o" % self._mode(), owner, atime, mtime),
             b"%d:%d" % (former.uid, former.gid) if former else b"",
-            data=data,
+            data=data + WHOLE,
         )
+        return None
 
     def _mode(self) -> int:
         if self._changes.mode is not None:
@@ -180,7 +209,7 @@ class ShellWriter:
         self._buffer.clear()
         with suppress(OctopusError):
             await self._sent_all()
-        if self._opened.name:
+        if self._opened.name and self._made:
             with suppress(OctopusError):
                 await self._shell.call("discard", self._opened.path)
         self._result = self._so_far(complete=False)

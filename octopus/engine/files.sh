@@ -1,6 +1,6 @@
 # Serves one session's file operations in its container, as the container's user. A request is a line `MARK OP N`, then N
-# lines, one argument each: printable ASCII as it is, every other byte and the backslash as \0ooo. `write` and `commit` are
-# followed by raw bytes. The answer is what the operation prints, then MARK, E, its status, a space, its errors, MARK again.
+# lines, one argument each: printable ASCII as it is, every other byte and the backslash as \0ooo. `write`, `commit` and `put`
+# are followed by raw bytes, the last two then by a line `whole`. The answer is what the operation prints, then MARK, E, its status, a space, its errors, MARK again.
 # MARK is new and unguessable each time. No argument ever becomes code. Every path is absolute, and where it leads was
 # decided before: an operation enters the directory and looks at the kernel's name for it before it touches anything.
 LC_ALL=C
@@ -65,7 +65,7 @@ op_hello() { # where the session starts, and what works here
     printf '%s\n' "$(umask)$missing"
     pwd -P
 }
-op_resolve() { # path follow: its attributes or -, and the path without links
+op_resolve() { # path follow: its attributes or - (-w: it can be made), and the path without links
     path=$1 left=40
     while :; do
         follow=$2
@@ -82,9 +82,19 @@ op_resolve() { # path follow: its attributes or -, and the path without links
         path=${path%"$nl".}
         case $path in /*) ;; *) path=${PWD%/}/$path ;; esac
     done
-    if there "$base"; then attributes "./$base" || exit 1; else echo -; fi
+    if there "$base"; then attributes "./$base" || exit 1; elif [ -w . ]; then echo -w; else echo -; fi
     [ "$base" = . ] && path=$PWD || path=${PWD%/}/$base
     printf %s "$path"
+}
+op_fetch() { # path size mark: what `read` says, the path without links, mark, and the bytes; what `resolve` says where that will not do
+    [ "$have_stat" ] && [ -f "$1" ] && [ -r "$1" ] || {
+        op_resolve "$1" 1
+        return
+    }
+    {
+        stat -L -c "%d:%i $format" /proc/self/fd/0 && readlink /proc/self/fd/0 && printf '%s\n' "$3" || exit 1
+        dd "bs=$2" count=1 iflag=fullblock
+    } <"$1"
 }
 op_entries() { # path mark: for each name mark, R, attributes, ./name
     into "$1"
@@ -196,8 +206,38 @@ settle() { # name size exclusive mode owner atime mtime former-owner written: th
         rm -f "./$base"
     fi
 }
+op_put() { # temporary size name exclusive umask mode owner atime mtime, then that many bytes: a small file that was not there
+    left=$2 full=
+    trap '[ "$left" = 0 ] || drain "$left"; [ "$end" ] || IFS= read -r end' EXIT
+    end=
+    enter "$1"
+    umask "$5"
+    set -C
+    {
+        [ "$2" = 0 ] || dd "bs=$2" count=1 iflag=fullblock || full=1
+        left=0
+    } >"./$base" || exit 1
+    set +C
+    trap '[ "$end" ] || IFS= read -r end; rm -f "./$base"' EXIT
+    [ "$full" ] && exit 1
+    IFS= read -r end
+    [ "$end" = whole ] || fail 'Bytes are missing' # a connection was cut before the last one
+    there "$3" && plain "$3"
+    [ "$7" = '' ] || chown "$7" "./$base" || exit 1
+    [ "$6" = '' ] || chmod "$6" "./$base" || exit 1
+    [ "$8" = '' ] || touched "./$base" "$8" "$9" || exit 1
+    if [ "$4" = 1 ]; then ln "./$base" "./$3" || exit 1; else mv -f "./$base" "./$3" || exit 1; fi
+    [ "$4" = 1 ] || trap - EXIT
+}
 op_commit() { # temporary offset bytes name size exclusive mode owner atime mtime former-owner, then that many bytes
-    op_write "$1" "$2" "$3" && (
+    op_write "$1" "$2" "$3"
+    status=$?
+    IFS= read -r end
+    [ "$end" = whole ] || {
+        echo 'Bytes are missing' >&2
+        status=1
+    }
+    [ $status = 0 ] && (
         enter "$1"
         written="$2 $3"
         shift 3

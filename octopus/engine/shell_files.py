@@ -19,7 +19,7 @@ from octopus.core.files import (
 )
 from octopus.core.ports import FileReader, FileWriter
 from octopus.engine.file_answers import attributes, entry, is_temporary, temporary
-from octopus.engine.file_reader import ShellReader
+from octopus.engine.file_reader import Block, ShellReader, read_block
 from octopus.engine.file_shell import FileLimits, FileShell, new_mark
 from octopus.engine.file_shells import FileShells
 from octopus.engine.file_writer import DEFAULT_MODE, Opened, ShellWriter, change_arguments
@@ -40,15 +40,24 @@ class ShellFiles:
         self._limits = limits
         self._writers: dict[bytes, ShellWriter] = {}
         self._readers: set[ShellReader] = set()
+        self._fetched: tuple[Place, Block] | None = None
 
-    async def resolve(self, path: bytes, *, follow: bool = True) -> Place:
+    async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False) -> Place:
         """See ``ContainerFiles.resolve``."""
-        said = await self._shells.call("resolve", posixpath.join(self.home, path), b"%d" % follow)
+        whole = posixpath.join(self.home, path)
+        self._fetched = None
+        if follow and ahead:
+            mark = new_mark()
+            said = await self._shells.call("fetch", whole, b"%d" % self._limits.small, mark, mark=mark)
+            if mark in said:
+                return self._fetch(path, said, mark)
+        else:
+            said = await self._shells.call("resolve", whole, b"%d" % follow)
         line, _, real = said.partition(b"\n")
-        found = None if line == b"-" else self._attributes(line)
+        found = None if line in (b"-", b"-w") else self._attributes(line)
         if found is None and real in self._writers:
             found = await self._writers[real].stat()
-        return Place(asked=path, path=real, attributes=found)
+        return Place(asked=path, path=real, attributes=found, vacant=found is None and line == b"-w")
 
     async def entries(self, place: Place) -> AsyncIterator[tuple[FileEntry, ...]]:
         """See ``ContainerFiles.entries``; files that are not whole yet are not shown."""
@@ -66,7 +75,11 @@ class ShellFiles:
     async def open_read(self, place: Place) -> FileReader:
         """See ``ContainerFiles.open_read``."""
         reader = ShellReader(self._shells, place, self._agent, self._limits)
-        await reader.open()
+        fetched, self._fetched = self._fetched, None
+        if fetched and fetched[0] is place:
+            reader.take(fetched[1])
+        else:
+            await reader.open()
         self._readers.add(reader)
         return reader
 
@@ -75,6 +88,13 @@ class ShellFiles:
         permissions = (DEFAULT_MODE if mode.mode is None else mode.mode) & 0o7777 & ~self._umask
         found = place.attributes
         shell = await self._shells.get()
+        if place.vacant and mode.create:
+            folder, name = posixpath.split(place.path)
+            meanwhile = posixpath.join(folder, temporary(new_mark()))
+            opened = Opened(
+                path=meanwhile, name=name, former=None, permissions=permissions, exclusive=mode.exclusive, append=mode.append, made=False
+            )
+            return self._writer(shell, opened, place.path)
         if found is None and not mode.create:
             await shell.call("check", place.path)
         if found is not None and not (mode.truncate or mode.exclusive):
@@ -82,9 +102,7 @@ class ShellFiles:
             opened = Opened(path=place.path, name=b"", former=former, permissions=permissions, append=mode.append)
         else:
             opened = await self._create(shell, place.path, mode, permissions)
-        writer = ShellWriter(shell, opened, self._limits, self._ended)
-        self._writers[place.path] = writer
-        return writer
+        return self._writer(shell, opened, place.path)
 
     async def change(self, place: Place, changes: AttributeChanges) -> None:
         """See ``ContainerFiles.change``."""
@@ -142,6 +160,21 @@ class ShellFiles:
             return Opened(path=meanwhile, name=name, former=former, permissions=permissions, exclusive=mode.exclusive, append=mode.append)
         await shell.call("change", path, *change_arguments(AttributeChanges(size=0)))
         return Opened(path=path, name=b"", former=msgspec.structs.replace(former, size=0), permissions=permissions, append=mode.append)
+
+    def _writer(self, shell: FileShell, opened: Opened, path: bytes) -> ShellWriter:
+        writer = ShellWriter(shell, opened, self._limits, self._ended)
+        self._writers[path] = writer
+        return writer
+
+    def _fetch(self, asked: bytes, said: bytes, mark: bytes) -> Place:
+        """Keep what was fetched along, for the one who opens this place next."""
+        with faults(self._agent, "fetch"):
+            head, _, data = said.partition(mark + b"\n")
+            line, _, path = head.partition(b"\n")
+            block = read_block(0, self._limits.small, line + b"\n" + data)
+        place = Place(asked=asked, path=path.removesuffix(b"\n"), attributes=block.attributes)
+        self._fetched = (place, block)
+        return place
 
     def _attributes(self, line: bytes) -> FileAttributes:
         with faults(self._agent, "files"):

@@ -67,6 +67,7 @@ class FileAccess:
         self._copies = copies
         self._max_open = max_open
         self._rule = PathRule(rights.paths)
+        self._narrow = bool(rights.paths)
         self._granted = frozenset(
             kind for kind, has in ((RequestKind.DOWNLOAD, rights.download), (RequestKind.UPLOAD, rights.upload)) if has
         )
@@ -117,7 +118,7 @@ class FileAccess:
 
     async def open_read(self, path: bytes) -> OpenFile:
         """Open a file for reading."""
-        place = await self._place("read", path, DOWNLOAD)
+        place = await self._place("read", path, DOWNLOAD, ahead=not self._narrow)
         return await self._opened(place, reader=partial(self._files.open_read, place))
 
     async def open_write(self, path: bytes, mode: WriteMode, *, read: bool = False) -> OpenFile:
@@ -190,7 +191,14 @@ class FileAccess:
             await (opened.abort() if isinstance(opened, OpenFile) else opened.close())
 
     async def _place(
-        self, operation: str, path: bytes, needs: frozenset[RequestKind], *, follow: bool = True, on_the_way: bool = False
+        self,
+        operation: str,
+        path: bytes,
+        needs: frozenset[RequestKind],
+        *,
+        follow: bool = True,
+        on_the_way: bool = False,
+        ahead: bool = False,
     ) -> Place:
         """Resolve a path and decide on where it leads. ``on_the_way``: directories that lead to what is allowed will do."""
         if b"\0" in path or len(path) > MAX_PATH:
@@ -198,7 +206,7 @@ class FileAccess:
         if needs.isdisjoint(self._granted):
             await self._refuse(operation, path, self.absolute(path))
         try:
-            place = await self._files.resolve(path or b".", follow=follow)
+            place = await self._files.resolve(path or b".", follow=follow, ahead=ahead)
         except FileFailure:
             if not self._allows(self.absolute(path), on_the_way=on_the_way):
                 await self._refuse(operation, path, self.absolute(path))

@@ -136,7 +136,7 @@ async def test_a_link_swapped_in_is_not_followed(files: ContainerFiles, docker_e
     for work in (
         files.open_read(inside),
         files.open_write(inside, WriteMode()),
-        files.open_write(new, WriteMode()),
+        upload(files, b"", b"new", place=new),
         files.remove(inside),
         files.rename(inside, new, replace=True),
         files.change(inside, AttributeChanges(mode=0o600)),

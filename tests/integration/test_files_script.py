@@ -121,6 +121,26 @@ class TestScript(ContainerFilesContract):
         return bytes(tmp_path / "base")
 
 
+@pytest.mark.parametrize("name", list(SHELLS))
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("missing", [2, 6, 7, 500, 1006])
+async def test_what_does_not_come_whole_is_not_there(tmp_path: Path, name: str, missing: int, small: bool) -> None:
+    """A connection that is cut anywhere in a file's bytes, or right after them, leaves nothing in its place or beside it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    process = await asyncio.create_subprocess_exec(
+        need(SHELLS[name][0], name), *SHELLS[name][1:], "-c", SCRIPT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    temporary = f"{home}/.octopus-{'0' * 24}"
+    if small:
+        request = f"m put 9\n{temporary}\n1000\nnew\n0\n0022\n\n\n\n\n"
+    else:
+        request = f"m create 3\n{temporary}\nnew\n0\nm commit 11\n{temporary}\n0\n1000\nnew\n1000\n0\n0644\n\n\n\n\n"
+    said, _ = await process.communicate(request.encode() + (bytes(1000) + b"whole\n")[:-missing])
+    assert said.rpartition(b"mE")[2].startswith(b"1 "), said
+    assert list(home.iterdir()) == []
+
+
 async def test_a_shell_without_the_tools_is_not_enough(tmp_path: Path) -> None:
     """It says which are missing."""
     limits = FileLimits()
