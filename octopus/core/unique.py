@@ -172,8 +172,7 @@ def _host(
 
 def _step(app: App, hosts: Sequence[Host], wanted: int, most: int, moment: Moment) -> Step:
     """Return the next step, by rules in the order in which they forbid one; ``wanted`` can run. Never down: who is gone may come back."""
-    wait = _waits(app, moment)
-    if wait:
+    if wait := _waits(app, wanted, moment):
         return Step(verdict=Verdict.WAIT, instances=app.instances, why=wait, wanted=wanted)
     if app.instances == 0:
         return Step(verdict=Verdict.NOTHING, instances=0, why="its owner has stopped it", wanted=wanted)
@@ -188,7 +187,11 @@ def _step(app: App, hosts: Sequence[Host], wanted: int, most: int, moment: Momen
     return Step(verdict=Verdict.NOTHING, instances=app.instances, wanted=wanted)
 
 
-def _waits(app: App, moment: Moment) -> str:
+def _waits(app: App, wanted: int, moment: Moment) -> str:
     if not moment.complete:
         return "the state of the cluster is not complete"
-    return "a deployment is under way" if app.deploying else ""
+    if not app.deploying:
+        return ""
+    # Such a deployment never ends, and keeps the app locked.
+    hangs = f": it wants {app.instances}, {wanted} can run" if wanted < app.instances else ""
+    return f"a deployment is under way{hangs}"

@@ -33,6 +33,7 @@ class AppMemory:
     not_before: float = 0.0
     futile: Hashable = None
     told: Hashable = None
+    stuck_since: float = 0.0
 
     def taken_back(self, app: App) -> bool:
         """Note what Marathon says now; True, once for each number written, when somebody has lowered it since."""
@@ -59,6 +60,11 @@ class AppMemory:
             return False
         self.checked = True
         return True
+
+    def hangs(self, now: float, patience: float, *, stuck: bool) -> bool:
+        """Whether a deployment that asks for more than can run has been ``stuck`` for ``patience`` seconds at every look."""
+        self.stuck_since = (self.stuck_since or now) if stuck else 0.0
+        return stuck and now - self.stuck_since >= patience
 
     def awaits(self, app: App, now: float) -> bool:
         """Whether ``app`` is older than what was written: nothing can be said of it yet."""

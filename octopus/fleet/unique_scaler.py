@@ -183,9 +183,11 @@ class UniqueScaler:
 
     async def _nothing(self, found: Coverage, memory: AppMemory, operator: str) -> Action:
         """Tell why nothing is scaled where something is lacking; where nothing is, only a person who asks is told."""
-        step = found.step
-        blocked = () if step.verdict is Verdict.WAIT or not found.instances else lacking(found)
-        why = step.why if step.verdict is Verdict.REPORT or (step.verdict is Verdict.WAIT and step.wanted > step.instances) else ""
+        step, waits = found.step, found.step.verdict is Verdict.WAIT
+        stuck = waits and self.judgement.complete and step.wanted < found.instances
+        hangs = memory.hangs(self._clock(), self._check_after, stuck=stuck)
+        blocked = lacking(found) if found.instances and (hangs or not waits) else ()
+        why = step.why if hangs or step.verdict is Verdict.REPORT or (waits and step.wanted > step.instances) else ""
         if not why and blocked:
             first = "; ".join(f"{host}: {sentence}" for host, _, sentence in blocked[:5])
             why = first if len(blocked) == 1 else f"{len(blocked)} hosts take none: {first}"

@@ -117,6 +117,7 @@ def test_a_host_whose_attribute_changed_still_holds_its_instance() -> None:
     [
         ({"complete": False}, Verdict.WAIT, "the state of the cluster is not complete"),
         ({"deploying": True}, Verdict.WAIT, "a deployment is under way"),
+        ({"deploying": True, "instances": 9}, Verdict.WAIT, "a deployment is under way: it wants 9, 3 can run"),
         ({"instances": 0}, Verdict.NOTHING, "its owner has stopped it"),
     ],
 )

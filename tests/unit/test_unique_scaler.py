@@ -120,6 +120,20 @@ async def test_a_deployment_alone_is_nothing_to_tell() -> None:
     assert town.trail.events == []
 
 
+async def test_a_deployment_that_cannot_end_is_a_finding() -> None:
+    """Somebody asked for nine: told once it has hung for as long as instances may take to start, and left to them."""
+    town = Town(A, B, agent("c", 0.5), apps=(msgspec.structs.replace(STATSD, instances=9, deploying=True),))
+    town.run_on(APP, "a", "b")
+    for _ in range(3):
+        await town.look(after=100)
+    assert town.trail.events == []
+    for _ in range(3):
+        await town.look(after=100)
+    assert town.trail.told() == [("unique.refused", "a deployment is under way: it wants 9, 2 can run")]
+    assert town.trail.events[0].data["hosts"] == ["c"]
+    assert town.scaling.written == []
+
+
 async def test_nothing_is_done_in_a_failover() -> None:
     """Agents are waited for: what they hold is not known to be gone, and nothing is scaled until the state is whole."""
     town = Town(A, B, C)
