@@ -158,6 +158,7 @@ class PolicyRule(Section):
     allow: Kinds
     run_as: RunAs = ""
     record_input: bool = False
+    record_output: Size = 0
     idle_timeout: Duration = 0.0
     max_sessions: Count = 0
     keep_background: bool = False
@@ -177,6 +178,7 @@ class PolicyRule(Section):
             allow=frozenset(map(RequestKind, self.allow)),
             run_as=self.run_as,
             record_input=self.record_input,
+            record_output=self.record_output,
             idle_timeout=self.idle_timeout,
             max_sessions=self.max_sessions,
             keep_background=self.keep_background,

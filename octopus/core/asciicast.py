@@ -6,9 +6,13 @@ import codecs
 
 import msgspec
 
-from octopus.core.types import Input, Output, Resize, TermSize
+from octopus.core.errors import printable
+from octopus.core.types import Input, Mark, Output, Resize, TermSize
 
-TerminalEvent = Output | Input | Resize
+MAX_MARK = 1000
+"""Characters of a marker."""
+
+TerminalEvent = Output | Input | Resize | Mark
 """What a recording holds of a session."""
 
 
@@ -45,6 +49,8 @@ class Asciicast:
         """Return the event's line, ``b""`` while its last character is incomplete."""
         if isinstance(event, Resize):
             return self._event("r", f"{event.size.cols}x{event.size.rows}", at)
+        if isinstance(event, Mark):
+            return self._event("m", printable(event.text, MAX_MARK), at)
         code = "o" if isinstance(event, Output) else "i"
         return self._event(code, self._texts[code].decode(event.data), at)
 

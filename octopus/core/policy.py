@@ -73,6 +73,7 @@ class Rule:
     allow: frozenset[RequestKind]
     run_as: str = ""
     record_input: bool = False
+    record_output: int = 0
     idle_timeout: float = 0.0
     max_sessions: int = 0
     keep_background: bool = False
@@ -90,8 +91,8 @@ class Rule:
             raise ValueError("a rule names its apps")
         if not USER.fullmatch(self.run_as):
             raise ValueError("run_as is a user or user:group")
-        if not self.idle_timeout >= 0 or self.max_sessions < 0 or self.keep_files < 0:
-            raise ValueError("idle_timeout, max_sessions and keep_files are 0 or more")
+        if not self.idle_timeout >= 0 or min(self.max_sessions, self.keep_files, self.record_output) < 0:
+            raise ValueError("idle_timeout, max_sessions, keep_files and record_output are 0 or more")
         if not self.allow <= CAPABILITIES:
             raise ValueError("sftp and scp are allowed by download and upload")
         if self.forward_localhost and RequestKind.FORWARD not in self.allow:
@@ -224,7 +225,12 @@ def _grant(place: int, rule: Rule) -> _Grant:
     return _Grant(
         name=f"policy[{place}]",
         allow=rule.allow,
-        obligations=Obligations(record_input=rule.record_input, idle_timeout=rule.idle_timeout, max_sessions=rule.max_sessions),
+        obligations=Obligations(
+            record_input=rule.record_input,
+            record_output=rule.record_output,
+            idle_timeout=rule.idle_timeout,
+            max_sessions=rule.max_sessions,
+        ),
         run_as=rule.run_as,
         keep_background=rule.keep_background,
         paths=rule.paths,

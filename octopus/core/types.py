@@ -158,9 +158,13 @@ class ExecSpec(Value, frozen=True, kw_only=True):
 
 
 class Obligations(Value, frozen=True, kw_only=True):
-    """What a rule asks of the session it allows. Times in seconds, 0 is off."""
+    """What a rule asks of the session it allows. Times in seconds, 0 is off.
+
+    ``record_output`` is of how many bytes of a command's output, where it has no terminal, there is a recording.
+    """
 
     record_input: bool = False
+    record_output: int = 0
     idle_timeout: float = 0.0
     max_sessions: int = 0
 
@@ -229,6 +233,12 @@ class Exit(Value, frozen=True, kw_only=True):
 
     status: int
     container_gone: bool = False
+
+
+class Mark(Value, frozen=True, kw_only=True):
+    """Something to know at this place of a recording."""
+
+    text: str
 
 
 ClientEvent = Input | InputEof | Resize | Signal

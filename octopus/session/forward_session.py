@@ -19,6 +19,7 @@ from octopus.core.ports import ForwardBackend
 from octopus.core.types import Connection, Identity, RequestKind, SessionRequest
 from octopus.session.forward import Asked, Forward
 from octopus.session.forward_channel import ForwardClient
+from octopus.session.marks import Marks
 from octopus.session.session_trail import SessionTrail
 from octopus.session.watch import Watch, together
 
@@ -41,12 +42,13 @@ class ForwardSession:
         identity: Identity,
         connection: Connection,
         clock: Callable[[], float],
+        marks: Marks,
         idle_timeout: float = 0.0,
         max_open: int = 128,
         max_refused: int = 100,
     ) -> None:
         self.id = session
-        self._trail = SessionTrail(session, plane=plane, identity=identity, connection=connection, clock=clock)
+        self._trail = SessionTrail(session, plane=plane, identity=identity, connection=connection, clock=clock, marks=marks)
         self.traffic = self._trail.traffic
         self.failure: OctopusError | None = None
         self.over = False

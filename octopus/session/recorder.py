@@ -14,10 +14,12 @@ from typing import Protocol
 
 from octopus.core.asciicast import Asciicast, TerminalEvent
 from octopus.core.errors import RecordingUnavailable
-from octopus.core.types import Pty, Value
+from octopus.core.types import Mark, Output, Pty, TermSize, Value
 from octopus.session.disk import Disk
 from octopus.session.file_copies import FileCopies
 
+NO_TERMINAL = Pty(term="", size=TermSize(cols=80, rows=24))
+"""Where a command has none, its recording is played on this."""
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
 
@@ -123,6 +125,29 @@ class TerminalRecorder:
             except RecordingUnavailable:
                 self._disk.give_up(self._file.close)
                 raise
+
+
+class Beginning:
+    """Records the first ``limit`` bytes of a command's output, as a terminal would show them: a line feed returns to the first column."""
+
+    def __init__(self, recorder: TerminalRecorder, limit: int) -> None:
+        self._recorder = recorder
+        self._left = limit
+
+    async def write(self, event: TerminalEvent) -> None:
+        """Append output up to the limit, and marks."""
+        if isinstance(event, Mark):
+            await self._recorder.write(event)
+        elif isinstance(event, Output) and self._left:
+            data = event.data[: self._left]
+            self._left -= len(data)
+            await self._recorder.write(Output(data=data.replace(b"\n", b"\r\n"), stderr=event.stderr))
+            if not self._left:
+                await self._recorder.write(Mark(text="the output is recorded up to here"))
+
+    async def finish(self) -> Recording:
+        """Close the recording."""
+        return await self._recorder.finish()
 
 
 class _File:

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from octopus.core.echo import OpenInput
 from octopus.core.errors import ContainerUnavailable, InvalidRequest
 from octopus.core.ports import ExecStream
-from octopus.core.types import ClientEvent, Exit, Input, InputEof, Output, Resize, Signal
+from octopus.core.types import ClientEvent, Exit, Input, InputEof, Mark, Output, Resize, Signal
 from octopus.session.recorder import SessionRecorder
 from octopus.session.watch import Watch, together
 
@@ -36,7 +37,10 @@ class Traffic:
 
 
 class Relay:
-    """One command's pump. ``idle_timeout`` in seconds without a byte either way, 0 for none; ``end`` ends it from outside."""
+    """One command's pump. ``idle_timeout`` in seconds without a byte either way, 0 for none; ``end`` ends it from outside.
+
+    ``record_input`` is of a terminal, and only of what it echoed.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,8 @@ class Relay:
         self._stream = stream
         self._recorder = recorder
         self._traffic = traffic
-        self._record_input = record_input
+        self._open_input = OpenInput() if record_input else None
+        self._left_out = 0
         self._watch = Watch(idle_timeout=idle_timeout, now=now)
 
     async def run(self, ended: asyncio.Future[str], finish: Callable[[Exit], Awaitable[None]]) -> None:
@@ -65,6 +70,8 @@ class Relay:
             others = [tasks.create_task(self._inward()), tasks.create_task(self._watch.run(ended, self._client.gone))]
             async for output in self._stream.output():
                 await self._outward(output)
+            if self._open_input:
+                await self._keep(self._open_input, self._open_input.finish())
             await finish(await self._stream.wait())
             for task in others:
                 task.cancel()
@@ -72,8 +79,17 @@ class Relay:
     async def _outward(self, output: Output) -> None:
         self._watch.moved()
         await self._recorder.write(output)
+        if self._open_input:
+            await self._keep(self._open_input, self._open_input.shown(output.data))
         await self._client.write(output.data, stderr=output.stderr)
         self._traffic.outward += len(output.data)
+
+    async def _keep(self, typed: OpenInput, data: bytes) -> None:
+        if data:
+            await self._recorder.write(Input(data=data))
+        if typed.left_out > self._left_out:
+            self._left_out = typed.left_out
+            await self._recorder.write(Mark(text="what was typed is left out: it was not echoed"))
 
     async def _inward(self) -> None:
         while True:
@@ -88,8 +104,8 @@ class Relay:
         match event:
             case Input(data=data):
                 self._watch.moved()
-                if self._record_input:
-                    await self._recorder.write(event)
+                if self._open_input:
+                    await self._keep(self._open_input, self._open_input.typed(data))
                 await self._stream.write(data)
                 self._traffic.inward += len(data)
             case InputEof():

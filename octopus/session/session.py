@@ -18,7 +18,8 @@ from octopus.control.plane import Admission, LiveSession, Plane
 from octopus.core.errors import Disconnected, OctopusError, RecordingUnavailable, SessionEnded, printable
 from octopus.core.ports import ExecBackend, FilesBackend
 from octopus.core.types import TRANSFERS, Connection, Exit, Identity, SessionRequest
-from octopus.session.recorder import Recording, Recordings, SessionRecorder, Unrecorded
+from octopus.session.marks import Marks
+from octopus.session.recorder import NO_TERMINAL, Beginning, Recording, Recordings, SessionRecorder, Unrecorded
 from octopus.session.relay import Relay
 from octopus.session.session_trail import SessionTrail
 from octopus.session.ssh_channel import ClientChannel
@@ -46,11 +47,12 @@ class Session:
         identity: Identity,
         connection: Connection,
         clock: Callable[[], float],
+        marks: Marks,
         idle_timeout: float = 0.0,
         patience: float = 5.0,
     ) -> None:
         self.id = session
-        self._trail = SessionTrail(session, plane=plane, identity=identity, connection=connection, clock=clock)
+        self._trail = SessionTrail(session, plane=plane, identity=identity, connection=connection, clock=clock, marks=marks)
         self.traffic = self._trail.traffic
         self._channel = channel
         self._plane = plane
@@ -58,6 +60,7 @@ class Session:
         self._recordings = recordings
         self._identity = identity
         self._connection = connection
+        self._marks = marks
         self._clock = clock
         self._idle_timeout = idle_timeout
         self._patience = patience
@@ -80,7 +83,7 @@ class Session:
         recorder: SessionRecorder = Unrecorded()
         why = "the session's worker was stopped"
         try:
-            recorder = await self._recorder(admission)
+            recorder = await self._recorder(admission, request)
             await (self._transfer(admission, request) if request.kind in TRANSFERS else self._execute(admission, recorder))
             why = ""
         except OctopusError as error:
@@ -94,11 +97,14 @@ class Session:
         finally:
             await self._conclude(recorder, why)
 
-    async def _recorder(self, admission: Admission) -> SessionRecorder:
-        pty = admission.allow.spec.pty
-        if pty is None:
-            return Unrecorded()
-        return await self._recordings.open(self.id, pty, title=f"{admission.target.app} {admission.target.task}")
+    async def _recorder(self, admission: Admission, request: SessionRequest) -> SessionRecorder:
+        pty, limit = admission.allow.spec.pty, admission.allow.obligations.record_output
+        title = f"{admission.target.app} {admission.target.task}"
+        if pty:
+            return await self._recordings.open(self.id, pty, title=title)
+        if limit and request.kind not in TRANSFERS:
+            return Beginning(await self._recordings.open(self.id, NO_TERMINAL, title=title), limit)
+        return Unrecorded()
 
     async def _execute(self, admission: Admission, recorder: SessionRecorder) -> None:
         obligations = admission.allow.obligations
@@ -109,11 +115,12 @@ class Session:
                 stream,
                 recorder,
                 self.traffic,
-                record_input=obligations.record_input,
+                record_input=obligations.record_input and admission.allow.spec.pty is not None,
                 idle_timeout=obligations.idle_timeout or self._idle_timeout,
             )
             async with self._told():
-                await relay.run(self._ended, self._leave)
+                with self._marks.kept(self._connection.id, self.id, recorder):
+                    await relay.run(self._ended, self._leave)
 
     async def _transfer(self, admission: Admission, request: SessionRequest) -> None:
         allow = admission.allow

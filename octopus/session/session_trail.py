@@ -11,6 +11,7 @@ import structlog
 from octopus.control.plane import Admission, LiveSession, Plane
 from octopus.core.errors import OctopusError, printable
 from octopus.core.types import Allow, AuditEvent, Connection, Identity, SessionRequest, terminal_key
+from octopus.session.marks import Marks
 from octopus.session.relay import Traffic
 
 _log = structlog.get_logger(__name__)
@@ -22,7 +23,9 @@ class SessionTrail:
     ``traffic`` is what its end says of bytes; ``clock`` gives seconds since 1970.
     """
 
-    def __init__(self, session: str, *, plane: Plane, identity: Identity, connection: Connection, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, session: str, *, plane: Plane, identity: Identity, connection: Connection, clock: Callable[[], float], marks: Marks
+    ) -> None:
         self.id = session
         self.live: LiveSession | None = None
         self.traffic = Traffic()
@@ -30,6 +33,7 @@ class SessionTrail:
         self._identity = identity
         self._connection = connection
         self._clock = clock
+        self._marks = marks
 
     async def admit(self, name: str, request: SessionRequest) -> Admission:
         """Be admitted to ``name``. Raise what ``Plane.admit`` does: the terminal event is taken care of then."""
@@ -48,6 +52,7 @@ class SessionTrail:
     async def record(self, event: str, key: str, data: dict[str, Any], container: str = "") -> None:
         """Return once an event of the session is durable; ``key`` is its own within the session. Raise AuditUnavailable."""
         await self._plane.record(self._event(event, f"{self.id}/{key}", data, container))
+        await self._marks.note(self._connection.id, self.id, event, data)
 
     async def conclude(self, why: str, recordings: list[dict[str, Any]], more: dict[str, Any], *, failed: bool) -> None:
         """Write the one terminal event, ``why`` in it where it ``failed``; never raises for the trail's sake."""

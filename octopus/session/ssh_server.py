@@ -23,6 +23,7 @@ from octopus.session import ssh_algorithms
 from octopus.session.forward_session import ForwardSession
 from octopus.session.forwarding import Forwarding
 from octopus.session.lobby import Lobby
+from octopus.session.marks import Marks
 from octopus.session.recorder import Recordings
 from octopus.session.session import Backend, Session
 from octopus.session.ssh_channel import ClientChannel
@@ -81,6 +82,7 @@ class Gateway:
         self._clock = clock
         self._new_id = new_id
         self._sessions: dict[str, Session | ForwardSession] = {}
+        self._marks = Marks()
         self._moved = 0
         self._options = _options(_host_keys(host_keys), login_grace_time, keepalive_interval, keepalive_count)
 
@@ -146,6 +148,7 @@ class Gateway:
             identity=front.identity,
             connection=front.login.connection,
             clock=self._clock,
+            marks=self._marks,
             idle_timeout=self._idle_timeout,
         )
         with self._kept(opened):
@@ -159,6 +162,7 @@ class Gateway:
             identity=front.identity,
             connection=front.login.connection,
             clock=self._clock,
+            marks=self._marks,
             idle_timeout=self._idle_timeout,
         )
         tasks.create_task(self._forward(session, front.login.connection.user_name))

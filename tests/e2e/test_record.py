@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.scene import Scene, behind, gateway_for, over_tls
 from tests.e2e.trail import Chapter, faults
+from tests.parts.tools import need
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -51,6 +52,32 @@ async def test_session_says_who_where_and_how_long(scene: Scene, record: Chapter
     assert (requested["rule"], requested["kind"], command["command"]) == ("policy[0]", "exec", "cat; exit 9")
     assert (ended["exit_status"], ended["bytes_in"], ended["bytes_out"]) == (9, 5, 5)
     assert 0 < ended["seconds"] < 60
+
+
+async def test_files_and_ports_are_marked_in_the_terminals_recording(scene: Scene, record: Chapter, tmp_path: Path) -> None:
+    """Of the same connection: what was uploaded, and the port that was asked for, at their times; another connection's are not."""
+    ssh, key = scene.gateway.ssh, scene.people.alice.key
+    path = scene.gateway.directory / "marks"
+    master, shared = (["-o", f"ControlPath={path}", "-o", f"ControlMaster={kind}"] for kind in ("yes", "no"))
+    (tmp_path / "notes").write_bytes(b"12345")
+    scp = [need("scp", "openssh-client"), *ssh.options, "-i", str(key), str(tmp_path / "notes")]
+    async with ssh.terminal("web_front", "echo in; exec cat", key=key, options=["-t", *master]) as terminal:
+        await terminal.expect(rb"in\r\n")
+        assert (await ssh.run_program([*scp[:1], *shared, *scp[1:], "web_front@127.0.0.1:/tmp/marked"], stdin=None)).status == 0
+        await ssh.run_program(ssh.command("web_front", key=key, options=[*shared, "-W", "localhost:9"]), stdin=None)
+        assert (await ssh.run_program([*scp, "web_front@127.0.0.1:/tmp/other"], stdin=None)).status == 0
+        refused = await record.event("forward.refused")
+        terminal.send(b"\x04")
+        await terminal.wait()
+    await scene.gateway.still()
+    uploaded = await record.event("file.uploaded", path="/tmp/marked")
+    [end] = [story.end for story in await record.sessions(4) if story.end["recordings"]]
+    lines = (scene.gateway.recordings / end["recordings"][0]["path"]).read_text().splitlines()
+    marks = [data for _, code, data in map(json.loads, lines[1:]) if code == "m"]
+    assert [mark.split(" ")[0] for mark in marks if "listed" not in mark] == ["file.uploaded", "forward.refused"], marks
+    assert f"/tmp/marked 5 [{uploaded['session']}]" in marks[0]
+    assert "localhost:9 " in marks[-1]
+    assert f"[{refused['session']}]" in marks[-1]
 
 
 async def test_no_secret_is_written_anywhere(scene: Scene, record: Chapter) -> None:

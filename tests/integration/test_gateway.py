@@ -125,6 +125,39 @@ async def test_recording_holds_what_was_shown(part: GatewayPart) -> None:
     assert end.data["recordings"][0]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+async def test_what_is_typed_without_echo_is_not_recorded(part: GatewayPart) -> None:
+    """A password, though the rule has input recorded: the line is left out, and a mark stands in its place."""
+    part.plane.obligations = Obligations(record_input=True)
+    async with part.ssh.terminal("t", key=part.key) as terminal:
+        await terminal.expect(rb"\$ ")
+        terminal.send(b"stty -echo; printf 'Pass''word: '; read x; stty echo; echo read $x | tr a-z A-Z\r")
+        await terminal.expect(rb"Password: ")
+        terminal.send(b"wonder\r")
+        await terminal.expect(rb"READ WONDER\r\n")
+        terminal.send(b"exit\r")
+        await terminal.wait()
+    [end] = await part.plane.ended()
+    text = (part.recordings / end.data["recordings"][0]["path"]).read_text()
+    events = [json.loads(line) for line in text.splitlines()[1:]]
+    assert "".join(data for _, code, data in events if code == "i").endswith("A-Z\rexit\r")
+    assert [data for _, code, data in events if code == "m"] == ["what was typed is left out: it was not echoed"]
+    assert "wonder" not in text
+
+
+async def test_the_beginning_of_a_commands_output_is_recorded_where_the_rule_says_so(part: GatewayPart) -> None:
+    """So many bytes of both outputs together, and that there was more; all is delivered; transfers have none."""
+    part.plane.obligations = Obligations(record_output=1000)
+    ended = await part.ssh.run("t", "seq 1 1000; echo err >&2", key=part.key)
+    assert (len(ended.stdout), ended.stderr) == (3893, b"err\n")
+    [end] = await part.plane.ended()
+    [recording] = end.data["recordings"]
+    events = [json.loads(line) for line in (part.recordings / recording["path"]).read_text().splitlines()[1:]]
+    shown = "".join(data for _, code, data in events if code == "o")
+    assert len(shown.replace("\r\n", "\n")) == 1000
+    assert shown.startswith("1\r\n2\r\n")
+    assert [data for _, code, data in events if code == "m"] == ["the output is recorded up to here"]
+
+
 async def test_commands_without_a_terminal_are_counted_not_recorded(part: GatewayPart) -> None:
     """An exec's bytes are counted both ways; there is no recording of them."""
     await part.ssh.run("t", "cat; echo 12 >&2", key=part.key, stdin=b"12345")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octopus.core.asciicast import Asciicast
-from octopus.core.types import Input, Output, Resize, TermSize
+from octopus.core.types import Input, Mark, Output, Resize, TermSize
 
 
 def cast() -> Asciicast:
@@ -88,3 +88,8 @@ def test_cuts_change_nothing(chunks: list[bytes]) -> None:
     recording = cast()
     data = b"".join(recording.encode(Output(data=chunk), number) for number, chunk in enumerate(chunks)) + recording.finish(99)
     assert "".join(text for _, _, text in lines(data)) == b"".join(chunks).decode("utf-8", "replace")
+
+
+def test_a_mark_is_a_marker() -> None:
+    """With nothing in it that acts on a terminal."""
+    assert json.loads(cast().encode(Mark(text="file.uploaded /tmp/\x1b[2J"), 1.5)) == [1.5, "m", "file.uploaded /tmp/\\x1b[2J"]
