@@ -81,7 +81,8 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             max_sessions=config.ssh.max_sessions,
         )
         unique = unique_report.daemon(config, sources, log, stack)
-        measuring = Measuring(config, sources=sources, plane=plane, log=log, tallies=tallies, more=_following(sources.history, unique))
+        more = _following(sources.history, unique)
+        measuring = Measuring(config, stack, sources=sources, plane=plane, log=log, tallies=tallies, more=more)
         registry = CollectorRegistry()
         measuring.register(registry)
         pages = administration.server(

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from octopus import building
 from octopus.building import Sources
 from octopus.config import Config
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import ControlPlane
 from octopus.control.placing import WorkerLoad
 from octopus.control.tallies import Tallies
+from octopus.core.cluster import Cluster
 from octopus.core.errors import OrchestratorUnavailable
+from octopus.core.inventory import Agent
+from octopus.core.types import ContainerClue
+from octopus.core.usage import Reading
+from octopus.engine.stats import EngineStats
 from octopus.fleet.capacity_report import CapacityReports
 from octopus.fleet.figures import Family
 from octopus.fleet.gateway import GatewayFigures, gateway_families, state_families
@@ -24,6 +30,7 @@ from octopus.fleet.metrics import FigureCollector, Source
 from octopus.fleet.report import Report
 from octopus.fleet.simulation import Question, Simulation
 from octopus.fleet.statsd import StatsdSender
+from octopus.fleet.usage import UsageSampler
 from octopus.fleet.working import ReportQuestion, reported, simulated
 
 FIRST_READING = 60.0
@@ -31,13 +38,21 @@ FIRST_READING = 60.0
 
 
 class Measuring:
-    """What octopus knows in numbers, ``more`` included.
+    """What octopus knows in numbers, ``more`` included; what it holds is released by ``stack``. ``usage`` is None where it is off.
 
     ``loads`` is to be set once there are workers; ``services`` are to be run beside the gateway.
     """
 
     def __init__(
-        self, config: Config, *, sources: Sources, plane: ControlPlane, log: FileAuditLog, tallies: Tallies, more: Sequence[Source] = ()
+        self,
+        config: Config,
+        stack: AsyncExitStack,
+        *,
+        sources: Sources,
+        plane: ControlPlane,
+        log: FileAuditLog,
+        tallies: Tallies,
+        more: Sequence[Source] = (),
     ) -> None:
         self.loads: Callable[[], Sequence[WorkerLoad]] = tuple
         self._cluster, self._feeds = sources.cluster, sources.feeds
@@ -51,6 +66,10 @@ class Measuring:
         if mesos and capacity.interval:
             self.sources.append(self.capacity.families)
             self.services.append(self.capacity.run)
+        self.usage = usage_sampler(config, sources.cluster, stack) if config.usage.interval else None
+        if self.usage is not None:
+            self.sources.append(self.usage.families)
+            self.services.append(self.usage.run)
         if statsd := config.metrics.statsd:
             told, interval = config.metrics, config.metrics.statsd_interval
             self.services.append(StatsdSender(statsd.host, statsd.port, self.sources, prefix=told.prefix, interval=interval).run)
@@ -97,3 +116,23 @@ class Measuring:
                 worker_rate=sum(load.rate for load in loads),
             )
         )
+
+
+def usage_sampler(config: Config, cluster: Cluster, stack: AsyncExitStack) -> UsageSampler:
+    """Return what reads usage from the agents' engines; its connections are closed by ``stack``."""
+    engines = EngineStats(building.engine_limits(config.docker), clock=time.time)
+    stack.push_async_callback(engines.aclose)
+    usage = config.usage
+
+    async def read(agent: Agent, clues: Sequence[ContainerClue]) -> Mapping[int, tuple[str, Reading]]:
+        return await engines.read(agent.hostname, building.engine_address(config.docker, agent.hostname, agent.ip), clues)
+
+    return UsageSampler(
+        cluster,
+        read,
+        clock=time.time,
+        interval=usage.interval,
+        engines=usage.engines,
+        deadline=usage.deadline,
+        apps=("**",) if config.docker.inventory else usage.apps,
+    )

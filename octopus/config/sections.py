@@ -244,6 +244,17 @@ class Capacity(Section):
     """Apps whose own headroom is told, besides that of the running mix; at most 100."""
 
 
+class Usage(Section):
+    """``[usage]``: what apps really use, asked of every agent's engine every ``interval``; 0 is never."""
+
+    interval: Duration = 0.0
+    engines: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Engines that are asked at a time."""
+    deadline: Timeout = 30.0
+    """For all containers of one engine."""
+    apps: Globs = ("/**",)
+
+
 class Metrics(Section):
     """``[metrics]``: StatsD in addition to /metrics."""
 
@@ -267,6 +278,7 @@ class Config(Section):
     unique: Unique = Unique()
     admin: Admin = Admin()
     capacity: Capacity = Capacity()
+    usage: Usage = Usage()
     metrics: Metrics = Metrics()
 
     @property

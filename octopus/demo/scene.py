@@ -137,6 +137,9 @@ allow = ["shell", "exec"]
 [audit]
 directory = "{directory}/audit"
 
+[usage]
+interval = "30s"
+
 [admin]
 listen = "{HOST}:{self.admin_port}"
 viewers = ["web-dev"]

@@ -6,7 +6,7 @@ An app's author chooses environment, labels and extra mounts, but not what lies 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from octopus.core.types import ContainerClue
@@ -68,6 +68,27 @@ def candidates(clue: ContainerClue, listed: Iterable[Listed], destination: str =
         and not _wrong_run(clue, run)
     ]
     return [one.id for one in sorted(fitting, key=lambda one: one.created, reverse=True)]
+
+
+def matched(clues: Sequence[ContainerClue], listed: Iterable[Listed], destination: str = SANDBOX) -> dict[int, str]:
+    """Return the id of the container of each clue, by the clue's place, of those listed; clues without one are left out."""
+    there = {one.id: one for one in listed}
+    by_executor: dict[str, list[Listed]] = {}
+    for one in there.values():
+        run = sandbox(one.mounts, destination)
+        if run is not None:
+            by_executor.setdefault(run.executor, []).append(one)
+    found = {}
+    for at, clue in enumerate(clues):
+        if clue.engine_id:
+            fitting = [clue.engine_id] if clue.engine_id in there else []
+        else:
+            # Of a link only the container is known, so it may be anybody's.
+            near = [*by_executor.get(clue.executor_id or clue.task_id, ()), *by_executor.get("", ())]
+            fitting = candidates(clue, near, destination)
+        if fitting:
+            found[at] = fitting[0]
+    return found
 
 
 def _run(path: str) -> Run | None:

@@ -17,7 +17,7 @@ from octopus.demo.engines import free_port
 from octopus.demo.resources import Resources
 from tests.e2e.gateway import HOST, Gateway, Sections
 from tests.e2e.people import People
-from tests.e2e.scene import behind, gateway_for
+from tests.e2e.scene import Scene, behind, gateway_for, over_tls
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -26,13 +26,11 @@ FREE = 'octopus_cluster_free{resource="cpus",role="*"}'
 
 
 @dataclass
-class Watched:
-    """A gateway before a cluster of two agents with four CPUs each, of which a UNIQUE app uses one each; what it tells."""
+class Told:
+    """What a gateway tells at its ``/metrics``."""
 
-    demo: DemoCluster
     gateway: Gateway
     url: str
-    statsd: socket.socket
 
     async def told(self) -> dict[str, float]:
         """Return what is scraped now, each sample as in a query."""
@@ -55,6 +53,14 @@ class Watched:
         except TimeoutError:
             raise AssertionError(f"{name} is {found.get(name)}, not {value}: {sorted(found)}\n{self.gateway.log[-3000:]}") from None
         return found
+
+
+@dataclass
+class Watched(Told):
+    """A gateway before a cluster of two agents with four CPUs each, of which a UNIQUE app uses one each."""
+
+    demo: DemoCluster
+    statsd: socket.socket
 
     async def line(self, text: str) -> None:
         """Wait for a line of StatsD."""
@@ -83,7 +89,7 @@ async def watched(people: People) -> AsyncIterator[Watched]:
             demo.put_app("/ops/statsd", cmd="sleep 1", cpus=1, mem=64, instances=2, constraints=[["hostname", "UNIQUE"]])
             await demo.running("/ops/statsd", 2)
             async with gateway_for(people, behind(demo), sections) as running:
-                yield Watched(demo, running, f"http://{HOST}:{port}", statsd)
+                yield Watched(running, f"http://{HOST}:{port}", demo, statsd)
 
 
 async def test_figures_of_a_running_gateway(people: People) -> None:
@@ -114,3 +120,19 @@ async def test_nothing_false_in_a_failover(people: People) -> None:
         await at.until("octopus_state_complete", 1)
         found = await at.until(FREE, 6)
         assert found['octopus_unique_missing{app="/ops/statsd"}'] == 0
+
+
+async def test_what_apps_really_use(scene: Scene) -> None:
+    """From the engines of both agents, by app, beside what is reserved."""
+    port = free_port(HOST)
+    sections: Sections = {
+        "auth.users": {"file": "users.toml"},
+        "admin": {"listen": f"{HOST}:{port}"},
+        "usage": {"interval": "1s"},
+    }
+    async with gateway_for(scene.people, behind(scene.cluster), over_tls(scene.engines[0]), sections) as running:
+        at = Told(running, f"http://{HOST}:{port}")
+        found = await at.until('octopus_app_containers{app="/logging/logstash"}', 3)
+        assert found['octopus_app_memory_used_bytes{app="/logging/logstash"}'] > 0
+        assert found['octopus_app_cpus_reserved{app="/logging/logstash"}'] == pytest.approx(0.03)
+        assert found['octopus_usage_engines{state="failed"}'] == 0
