@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,7 +37,26 @@ def capacity(config: ConfigFile = DEFAULT_CONFIG, as_json: Json = False) -> None
     _sections(found, forecast_tables.capacity(found), as_json=as_json)
 
 
-@verbs.command(epilog="Examples: octopus simulate app.json · octopus simulate /ops/statsd -n 3 · octopus simulate - < group.json")
+def _never_an_argument(context: typer.Context, value: str) -> str:
+    # Everybody on the machine sees a command's arguments.
+    source = context.get_parameter_source("token")
+    if source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("a token is no argument: use --token-file or the environment's OCTOPUS_TOKEN")
+    return value
+
+
+Url = Annotated[str, typer.Option("--url", metavar="URL", help="Ask the running gateway there (its admin), without a configuration.")]
+TokenFile = Annotated[
+    Path | None, typer.Option("--token-file", metavar="FILE", help="Its token for the gateway; else OCTOPUS_TOKEN in the environment.")
+]
+Token = Annotated[str, typer.Option("--token", envvar="OCTOPUS_TOKEN", hidden=True, callback=_never_an_argument)]
+CaFile = Annotated[str, typer.Option("--ca-file", metavar="FILE", help="Trust these certificates with --url.")]
+
+
+@verbs.command(
+    epilog="Examples: octopus simulate app.json · octopus simulate /ops/statsd -n 3 · octopus simulate - < group.json · "
+    "octopus simulate --url http://gateway:8022 --token-file ci.token app.json"
+)
 def simulate(
     app: Annotated[
         str, typer.Argument(metavar="APP", help="A file of Marathon JSON (one app, several, a group), -, or an id in Marathon.")
@@ -44,6 +64,10 @@ def simulate(
     more: Annotated[int | None, typer.Option("--number", "-n", min=0, help="Instances to add to each app.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
+    url: Url = "",
+    token_file: TokenFile = None,
+    token: Token = "",
+    ca_file: CaFile = "",
 ) -> None:
     """Say what Marathon would do with an app.
 
@@ -51,11 +75,15 @@ def simulate(
     an app that runs already is taken for its upgrade; with -n instances are added. Exit status 0 when all surely fit, 1 when not,
     65 when the document is wrong.
     """
-    loaded = load(config)
-    from octopus import forecast, forecast_tables, log
+    loaded = None if url else load(config)
+    from octopus import forecast, forecast_remote, forecast_tables, log
 
     log.configure(level="critical")
-    found = asyncio.run(forecast.simulate(loaded, app, more))
+    if loaded is not None:
+        found = asyncio.run(forecast.simulate(loaded, app, more))
+    else:
+        secret = forecast_remote.read_token(token_file) if token_file else token and forecast_remote.checked(token, "OCTOPUS_TOKEN")
+        found = asyncio.run(forecast_remote.simulate_at(url, forecast.question(app, more), secret, ca_file=ca_file))
     _sections(found, forecast_tables.simulation(found), as_json=as_json)
     raise typer.Exit(int(not found.fits))
 

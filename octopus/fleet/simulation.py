@@ -79,6 +79,15 @@ def read_question(body: bytes) -> Question:
     return Question(document=bytes(asked.apps) or None, id=asked.id, more=asked.instances)
 
 
+def json_of(document: bytes) -> msgspec.Raw:
+    """Return a document as a part of another. Raise InvalidDocument for what is no JSON."""
+    try:
+        msgspec.json.decode(document)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidDocument([("", f"Invalid JSON: {error}")]) from error
+    return msgspec.Raw(document)
+
+
 def answer(seen: Seen, asked: Question) -> Simulation:
     """Return what becomes of what is asked. Raise InvalidDocument with Marathon's errors and their paths, NoSuchTarget."""
     apps = seen.named(asked.id) if asked.document is None else parse_apps(asked.document, seen.rules)
