@@ -19,7 +19,6 @@ from octopus.config.fields import (
     GroupFilter,
     Kinds,
     ListenAddresses,
-    MetricPrefix,
     Networks,
     OptionalAddress,
     PathGlobs,
@@ -32,6 +31,7 @@ from octopus.config.fields import (
     Workers,
 )
 from octopus.config.files import Directory, File, PrivateFile, Secret
+from octopus.config.measures import Capacity, Metrics, Usage
 from octopus.config.section import NO_SECRET, Section
 from octopus.config.urls import EngineUrl, HttpUrls, LdapUrls, ZooKeeperUrl
 from octopus.core.policy import Rule
@@ -234,34 +234,6 @@ class Admin(Section):
     idle_timeout: Timeout = 1800.0
     session_lifetime: Timeout = 12 * 3600.0
     """How long a login lasts however much it is used."""
-
-
-class Capacity(Section):
-    """``[capacity]``: what the cluster can still take, worked out every ``interval``; 0 is never."""
-
-    interval: Duration = 60.0
-    apps: Globs = ()
-    """Apps whose own headroom is told, besides that of the running mix; at most 100."""
-
-
-class Usage(Section):
-    """``[usage]``: what apps really use, asked of every agent's engine every ``interval``; 0 is never."""
-
-    interval: Duration = 0.0
-    engines: Annotated[int, Field(ge=1, le=1024)] = 32
-    """Engines that are asked at a time."""
-    deadline: Timeout = 30.0
-    """For all containers of one engine."""
-    apps: Globs = ("/**",)
-
-
-class Metrics(Section):
-    """``[metrics]``: StatsD in addition to /metrics."""
-
-    statsd: OptionalAddress = None
-    statsd_interval: Timeout = 10.0
-    prefix: MetricPrefix = "octopus"
-    """Of the names in StatsD; in /metrics all begin with octopus_."""
 
 
 class Config(Section):
