@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.scene import Scene
+from octopus.demo.images import BUSYBOX, SHELLLESS, archive, folder, plain
+from tests.e2e.scene import Scene, launch, on
 from tests.e2e.trail import Chapter
 from tests.parts.ssh_client import Ended
 from tests.parts.tools import need
@@ -126,29 +128,25 @@ async def test_sftp_does_what_can_be_done_without_a_shell(scene: Scene, record: 
     assert (await record.session()).end["event"] == "session.ended"
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("image", IMAGES)
-async def test_cut_upload_leaves_nothing(scene: Scene, record: Chapter, tmp_path: Path, image: str, protocol: str) -> None:
-    """A client killed in the middle leaves no file and no process, and the session has its one end."""
-    with (tmp_path / "local").open("wb") as file:
-        file.truncate(256 << 20)
-    ssh = scene.gateway.ssh
-    argv = [need("scp", "openssh-client"), "-l", "100000", *ssh.options, "-i", str(scene.people.alice.key)]
-    process = await asyncio.create_subprocess_exec(
-        *argv, protocol, str(tmp_path / "local"), f"{image}@{ssh.host}:cut{protocol}", env=ssh.environment()
-    )
-    await record.event("session.started")
-    for _ in range(20_000):
-        await asyncio.sleep(0)
-    process.kill()
-    await process.wait()
-    story = await record.session()
-    assert story.end["event"] == "session.failed"
-    listed = await sftp(scene, image, f"-ls cut{protocol}", "ls -a .")
-    assert f"cut{protocol}".encode() not in listed.stdout.partition(b"ls -a")[2]
-    assert b".octopus" not in listed.stdout
-    await scene.gateway.still()
-    assert scene.processes("/web/front") == []
+@pytest.mark.parametrize("image", [BUSYBOX, SHELLLESS])
+async def test_twenty_thousand_files_in_a_directory(scene: Scene, tmp_path: Path, image: str) -> None:
+    """All are listed, with and without a shell in the image, and one of them comes back."""
+    name = f"files{image.partition('/')[2].partition(':')[0]}"
+    [task] = await launch(scene.cluster, f"/ops/{name}", image=image, **({"cmd": None} if image == SHELLLESS else {}), **on(1))
+    try:
+        async with asyncio.timeout(30):
+            while (await sftp(scene, f"ops_{name}", "pwd")).status:
+                pass
+        with scene.engine(task).api() as api, contextlib.closing(api):
+            content = archive([folder("many"), *(plain(f"many/{number:05}", b"%d" % number) for number in range(20_000))])
+            api.put_archive(scene.container(task), "/", content)
+        ended = await sftp(scene, f"ops_{name}", "ls -l /many", f"get /many/12345 {tmp_path}/one")
+        assert ended.status == 0, ended.stderr
+        listed = [line for line in ended.stdout.splitlines() if line.startswith(b"-rw-r--r--")]
+        assert len(listed) == len({line.split()[-1] for line in listed}) == 20_000
+        assert (tmp_path / "one").read_bytes() == b"12345"
+    finally:
+        scene.cluster.scale(f"/ops/{name}", 0)
 
 
 async def test_rule_without_transfers(scene: Scene, record: Chapter, tmp_path: Path) -> None:
