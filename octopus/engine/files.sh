@@ -86,13 +86,13 @@ op_resolve() { # path follow: its attributes or - (-w: it can be made), and the 
     [ "$base" = . ] && path=$PWD || path=${PWD%/}/$base
     printf %s "$path"
 }
-op_fetch() { # path size mark: what `read` says, the path without links, mark, and the bytes; what `resolve` says where that will not do
+op_fetch() { # path size mark: the path without links, mark, and what `read` says; what `resolve` says where that will not do
     [ "$have_stat" ] && [ -f "$1" ] && [ -r "$1" ] || {
         op_resolve "$1" 1
         return
     }
     {
-        stat -L -c "%d:%i $format" /proc/self/fd/0 && readlink /proc/self/fd/0 && printf '%s\n' "$3" || exit 1
+        readlink /proc/self/fd/0 && stat -L -c "$3%d:%i $format" /proc/self/fd/0 || exit 1
         dd "bs=$2" count=1 iflag=fullblock
     } <"$1"
 }

@@ -169,10 +169,9 @@ class ShellFiles:
     def _fetch(self, asked: bytes, said: bytes, mark: bytes) -> Place:
         """Keep what was fetched along, for the one who opens this place next."""
         with faults(self._agent, "fetch"):
-            head, _, data = said.partition(mark + b"\n")
-            line, _, path = head.partition(b"\n")
-            block = read_block(0, self._limits.small, line + b"\n" + data)
-        place = Place(asked=asked, path=path.removesuffix(b"\n"), attributes=block.attributes)
+            path, _, rest = said.partition(b"\n" + mark)
+            block = read_block(0, self._limits.small, rest)
+        place = Place(asked=asked, path=path, attributes=block.attributes)
         self._fetched = (place, block)
         return place
 
