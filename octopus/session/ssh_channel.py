@@ -43,6 +43,11 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         pty = None if kind in TRANSFERS else self.pty
         return SessionRequest(kind=kind, command=self._command, pty=pty, env=dict(environment))
 
+    @property
+    def agent_asked(self) -> bool:
+        """Whether the client would like its agent forwarded, which is not offered."""
+        return bool(self._chan and self._chan.agent_asked)
+
     async def next_event(self) -> ClientEvent:
         """Return what the client did next. Raise Disconnected when it is gone."""
         while not self._events:

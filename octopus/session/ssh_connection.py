@@ -152,7 +152,14 @@ class PacedChannel(SSHChannel[bytes]):
 
 
 class GatewayChannel(PacedChannel, SSHServerChannel[bytes]):
-    """One session channel, with a bounded environment."""
+    """One session channel, with a bounded environment. ``agent_asked``: the client would like its agent forwarded."""
+
+    agent_asked = False
+
+    def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: SSHPacket) -> bool:  # type: ignore[override]
+        # OpenSSH does not wait for an answer: of a refusal by this alone nobody would learn.
+        self.agent_asked = True
+        return False
 
     def _process_env_request(self, packet: SSHPacket) -> bool:
         size = len(packet.get_full_payload())

@@ -57,6 +57,8 @@ class Visit:
     async def _serve(self) -> None:
         if self._channel.subsystem not in (None, "sftp"):
             raise InvalidRequest("subsystem", notice=f"the {printable(self._channel.subsystem, 40)} subsystem is not offered")
+        if self._channel.agent_asked:
+            await self._channel.say("octopus: agent forwarding is not offered")
         name = self._login.connection.user_name
         if self._names_nothing(name):
             await self._enter(await self._lobby.target())

@@ -91,11 +91,17 @@ async def test_forwarding_back_is_refused(scene: Scene) -> None:
 
 
 async def test_agent_and_x11_are_refused(scene: Scene) -> None:
-    """Agent and X11 forwarding are not offered; nothing of theirs is in the container."""
-    ended = await asked(scene, "-A", command="env | grep -c -e SSH_AUTH_SOCK -e DISPLAY")
+    """Agent and X11 forwarding are refused in one line; nothing of theirs is in the container, and the command runs all the same."""
+    command = "env | grep -c -e SSH_AUTH_SOCK -e DISPLAY"
+    line = scene.gateway.ssh.command("web_front", command, key=scene.people.alice.key, options=["-A"])
+    line = [word.replace("IdentityAgent=none", "IdentityAgent=SSH_AUTH_SOCK") for word in line]
+    ended = await scene.gateway.ssh.run_program([need("ssh-agent", "openssh-client"), *line], stdin=None)
+    assert (ended.stdout, ended.stderr) == (b"0\n", b"octopus: agent forwarding is not offered\n")
+    line = scene.gateway.ssh.command("web_front", command, key=scene.people.alice.key, options=["-X"])
+    line = [word.replace("LogLevel=ERROR", "LogLevel=INFO") for word in line]
+    ended = await scene.gateway.ssh.run_program(line, stdin=None, env={"DISPLAY": "127.0.0.1:99"})
     assert ended.stdout == b"0\n"
-    ended = await asked(scene, "-X", command="env | grep -c -e SSH_AUTH_SOCK -e DISPLAY")
-    assert ended.stdout == b"0\n"
+    assert b"X11 forwarding request failed" in ended.stderr
 
 
 @pytest.mark.parametrize("subsystem", ["no-such-thing", "netconf"])
