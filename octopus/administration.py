@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from octopus.admin import probes
+from octopus.admin import tokens
+from octopus.admin.ports import Ports
 from octopus.admin.probes import Dependency
 from octopus.admin.server import AdminServer
-from octopus.admin.web import application
+from octopus.admin.site import site
+from octopus.admin_cluster import CapacityHere, TasksHere, UniqueHere
+from octopus.admin_records import PeopleBehind, Reading, SessionsHere, TrailOnDisk
 from octopus.building import ProbedDirectory, Sources
 from octopus.config import Config
 from octopus.control.audit_log import FileAuditLog
-from octopus.control.control_plane import ControlPlane
+from octopus.control.control_plane import Authenticator, ControlPlane
+from octopus.control.operator_calls import OperatorCalls
 from octopus.core.inventory import FeedStatus
+from octopus.core.policy import Policy
+from octopus.fleet.capacity_report import CapacityReports
+from octopus.fleet.report import Report
+from octopus.fleet.simulation import Simulation
+from octopus.fleet.unique_scaler import UniqueScaler
 
 STALE = 120.0
 """Seconds for which what is known of a cluster is good while its feed fails."""
@@ -32,27 +44,61 @@ class Rooms:
     """The parts of a running gateway that the admin shows."""
 
     plane: ControlPlane
+    authenticator: Authenticator
+    policy: Policy
     log: FileAuditLog
     directory: ProbedDirectory
     sources: Sources
     registry: CollectorRegistry
     recordings: Path
+    reports: CapacityReports
+    scaler: UniqueScaler | None = None
 
 
 def server(config: Config, rooms: Rooms, stack: AsyncExitStack) -> AdminServer | None:
-    """Return the server of ``[admin]``, None where it is off; what it holds is released by ``stack``."""
+    """Return the server of ``[admin]``, None where it is off; what it holds is released by ``stack``. Raise ConfigError."""
     admin = config.admin
     if admin.listen is None:
         return None
+    reading = Reading()
+    stack.callback(reading.close)
+    built = site(
+        _ports(config, rooms, reading),
+        rooms.registry,
+        viewers=admin.viewers,
+        operators=admin.operators,
+        report=Report,
+        simulation=Simulation,
+        tokens=tokens.read(admin.tokens_file),
+        idle=admin.idle_timeout,
+        lifetime=admin.session_lifetime,
+    )
     return AdminServer(
-        application(
-            probes.routes(Readiness(rooms, servers=len(config.auth.ldap.servers) if config.auth.ldap else 1).dependencies, rooms.registry)
-        ),
+        built.app,
+        stop=built.stop,
         host=admin.listen.host,
         port=admin.listen.port,
         tls_cert=admin.tls_cert,
         tls_key=admin.tls_key,
         trusted_proxies=admin.trusted_proxies,
+    )
+
+
+def _ports(config: Config, rooms: Rooms, reading: Reading) -> Ports:
+    new_id = partial(secrets.token_hex, 8)
+    directory, cluster, live = Path(config.audit.directory), rooms.sources.cluster, rooms.plane.live
+    calls = OperatorCalls(log=rooms.log, live=live, kill=rooms.plane.kill, new_id=new_id)
+    servers = len(config.auth.ldap.servers) if config.auth.ldap else 1
+    return Ports(
+        people=PeopleBehind(rooms.authenticator, rooms.directory),
+        sessions=SessionsHere(live, calls, directory, rooms.recordings, reading),
+        trail=TrailOnDisk(directory, rooms.log, reading, new_id),
+        tasks=TasksHere(cluster, rooms.policy, config.ssh.listen[0].port),
+        capacity=CapacityHere(cluster, time.time, rooms.reports, one_engine=config.docker.inventory),
+        unique=UniqueHere(cluster, time.time, config.unique.mode, rooms.scaler),
+        dependencies=Readiness(rooms, servers=servers).dependencies,
+        clock=time.time,
+        version=version("octopus-gateway"),
     )
 
 

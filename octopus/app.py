@@ -70,12 +70,13 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
         recordings = audit / "recordings"
         tallies = Tallies()
         log = building.audit_log(config.audit, written=tallies.note)
+        authenticator, policy = building.authenticator(config.limits, directory), building.policy(config)
         plane = ControlPlane(
             log=log,
             live=LiveSessions(runtime / "sessions"),
-            authenticator=building.authenticator(config.limits, directory),
+            authenticator=authenticator,
             resolver=_resolver(config, sources),
-            policy=building.policy(config),
+            policy=policy,
             clock=time.time,
             new_token=partial(secrets.token_hex, 16),
             max_sessions=config.ssh.max_sessions,
@@ -85,12 +86,20 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
         measuring = Measuring(config, stack, sources=sources, plane=plane, log=log, tallies=tallies, more=more)
         registry = CollectorRegistry()
         measuring.register(registry)
-        pages = administration.server(
-            config,
-            administration.Rooms(plane=plane, log=log, directory=directory, sources=sources, registry=registry, recordings=recordings),
-            stack,
+        rooms = administration.Rooms(
+            plane=plane,
+            authenticator=authenticator,
+            policy=policy,
+            log=log,
+            directory=directory,
+            sources=sources,
+            registry=registry,
+            recordings=recordings,
+            reports=measuring.capacity,
+            scaler=unique,
         )
         shipments = offsite.shipments(config, log.last)
+        pages = administration.server(config, rooms, stack)
         async with asyncio.TaskGroup() as tasks:
             kept = [feed.run() for feed in sources.feeds]
             if isinstance(directory, LdapDirectory):

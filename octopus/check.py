@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from octopus import building, hostkeys, offsite
+from octopus.admin import tokens
 from octopus.config import Config
 from octopus.core.cluster import Cluster
 from octopus.core.errors import ConfigError, OctopusError, printable
@@ -42,7 +43,7 @@ class Finding(Value, frozen=True, kw_only=True):
 
 async def check(config: Config) -> list[Finding]:
     """Return what there is to say of host keys, trail, shipping, directory, cluster, engines and policy, in this order. Never raises."""
-    here = [*_host_keys(config), *_trail(config), *_in_clear(config)]
+    here = [*_host_keys(config), *_trail(config), *_in_clear(config), *_tokens(config)]
     people, cluster, away = await asyncio.gather(_directory(config), _cluster(config), _shipping(config))
     return here + away + people + cluster
 
@@ -76,6 +77,14 @@ async def _shipping(config: Config) -> list[Finding]:
         else:
             findings.append(_ok(what, f"{where} answers"))
     return findings
+
+
+def _tokens(config: Config) -> Iterable[Finding]:
+    try:
+        tokens.read(config.admin.tokens_file)
+    except ConfigError as error:
+        return _faults("admin", error.faults)
+    return []
 
 
 def _in_clear(config: Config) -> Iterable[Finding]:

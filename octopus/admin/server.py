@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -27,7 +27,7 @@ class AdminServer:
     """Serves ``app`` at ``host:port`` (port 0: any free one), over TLS where there is ``tls_cert``.
 
     ``trusted_proxies`` are the addresses and networks whose X-Forwarded-For and X-Forwarded-Proto count. ``grace`` is how many seconds
-    requests under way get when it ends; those that watch a session are cut off then.
+    requests under way get when it ends; ``stop`` is called then, to let go of answers that have no end.
     """
 
     def __init__(
@@ -39,8 +39,10 @@ class AdminServer:
         tls_cert: str = "",
         tls_key: str = "",
         trusted_proxies: Sequence[str] = (),
-        grace: int = 1,
+        grace: int = 2,
+        stop: Callable[[], None] | None = None,
     ) -> None:
+        self._stop = stop
         self._host, self._port = host, port
         self._bound: asyncio.Future[tuple[str, int]] | None = None
         self._config = uvicorn.Config(
@@ -76,6 +78,8 @@ class AdminServer:
             try:
                 await asyncio.shield(serving)
             finally:
+                if self._stop:
+                    self._stop()
                 server.should_exit = True
                 await asyncio.wait([serving])
 

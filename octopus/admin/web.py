@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 import structlog
@@ -34,6 +34,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+STATIC = "/static/"
 HSTS = "max-age=31536000"
 
 _log = structlog.get_logger(__name__)
@@ -53,12 +54,23 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
-def application(routes: Sequence[BaseRoute]) -> Starlette:
-    """Return the application over these routes."""
+PageProblem = Callable[[Request, int, str], Awaitable[Response]]
+"""Answers a page that failed: its status and the words for the person."""
+API = "/api/"
+
+
+def application(routes: Sequence[BaseRoute], page_problem: PageProblem | None = None) -> Starlette:
+    """Return the application over these routes; what fails is answered as JSON, a page by ``page_problem``."""
+
+    async def problem(request: Request, error: Exception) -> Response:
+        if page_problem is None or request.url.path.startswith(API):
+            return _problem(error)
+        if isinstance(error, HTTPException):
+            return await page_problem(request, error.status_code, printable(str(error.detail)))
+        return await page_problem(request, *_known(error))
+
     return Starlette(
-        routes=list(routes),
-        middleware=[Middleware(_Guarded)],
-        exception_handlers={HTTPException: _http_problem, OctopusError: _problem},
+        routes=list(routes), middleware=[Middleware(_Guarded)], exception_handlers={HTTPException: problem, OctopusError: problem}
     )
 
 
@@ -89,7 +101,7 @@ class _Guarded:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("cache-control", "no-store")
+                headers.setdefault("cache-control", "no-cache" if scope["path"].startswith(STATIC) else "no-store")
                 if scope["scheme"] == "https":
                     headers.setdefault("strict-transport-security", HSTS)
             await send(message)
@@ -107,16 +119,20 @@ def answer(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-async def _http_problem(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = error.headers if isinstance(error, HTTPException) else None
-    response = answer(Problem(error=printable(error.detail if isinstance(error, HTTPException) else "internal error")), status)
-    response.headers.update(headers or {})
-    return response
-
-
-async def _problem(request: Request, error: Exception) -> Response:
+def _known(error: Exception) -> tuple[int, str]:
     known = error if isinstance(error, OctopusError) else OctopusError()
-    faults = known.faults if isinstance(known, InvalidDocument) else ()
+    return known.http_status, known.notice
+
+
+def _problem(error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        response = answer(Problem(error=printable(str(error.detail))), error.status_code)
+        response.headers.update(error.headers or {})
+        return response
+    status, notice = _known(error)
+    faults = error.faults if isinstance(error, InvalidDocument) else ()
     errors = tuple(Fault(path=printable(path), error=printable(text, 1000)) for path, text in faults)
-    return answer(Problem(error=known.notice, errors=errors), known.http_status)
+    response = answer(Problem(error=notice, errors=errors), status)
+    if status == 401:
+        response.headers["www-authenticate"] = "Bearer"
+    return response

@@ -165,6 +165,11 @@ class Policy:
         """Tell whether the person may do anything at all at that app, so may learn that it exists."""
         return bool(self._grant_for(identity, app, labels).allow)
 
+    def rights(self, identity: Identity, app: str, labels: Mapping[str, str]) -> tuple[str, frozenset[RequestKind]]:
+        """Return the rule that speaks of the person and that app ("" for none), and what it allows."""
+        grant = self._grant_for(identity, app, labels)
+        return grant.name, grant.allow
+
     def _grant_for(self, identity: Identity, app: str, labels: Mapping[str, str]) -> _Grant:
         for rule, grant in self._rules_of(identity):
             if rule.covers(app):

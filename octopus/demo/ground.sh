@@ -144,11 +144,16 @@ make_venv() {
     venv_of >"$venv/.lock"
 }
 
+# The pages' player comes with the installation (hatch_build.py), where npm and a network are there to bring it.
+player=octopus/admin/static/player/VERSION
+project_of() { cat pyproject.toml hatch_build.py; }
+
 install_octopus() {
-    if cmp -s pyproject.toml "$venv/.project"; then return; fi
+    if project_of | cmp -s - "$venv/.project" && { [ -e "$player" ] || ! has npm; }; then return; fi
     say "installing octopus into $venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-    cp pyproject.toml "$venv/.project"
+    [ -e "$player" ] || say "no asciinema-player (it takes npm and a network): the pages offer recordings as files instead"
+    project_of >"$venv/.project"
 }
 
 list_packages

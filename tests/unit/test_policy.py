@@ -229,3 +229,11 @@ def test_loopback_ports_are_for_forwarding_under_a_rule_that_says_so() -> None:
     assert not shell.forward_localhost
     with pytest.raises(ValueError, match='takes "forward"'):
         a_rule(forward_localhost=True, allow=frozenset({RequestKind.SHELL}))
+
+
+def test_what_somebody_may_do_is_told_with_the_rule_that_says_so() -> None:
+    """Also where the rule says no, and where none speaks of them."""
+    policy = Policy([a_rule(apps=("/logging/secret",), allow=frozenset()), a_rule(allow=DOWNLOAD)])
+    assert policy.rights(ALICE, "/logging/logstash", {}) == ("policy[1]", DOWNLOAD)
+    assert policy.rights(ALICE, "/logging/secret", {}) == ("policy[0]", frozenset())
+    assert policy.rights(ALICE, "/web", {}) == ("", frozenset())
