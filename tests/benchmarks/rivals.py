@@ -38,8 +38,11 @@ class Container:
 
     @contextmanager
     def openssh(self, command: str = "") -> Iterator[Sshd]:
-        """Run an sshd that forces ``docker exec``: a shell on a terminal, or ``command`` without one."""
-        shell = ["/bin/sh", "-c", f"'{command}'"] if command else ["/bin/sh"]
+        """Run an sshd that forces ``docker exec``: of a shell on a terminal, or of ``command`` without one.
+
+        ``$SSH_ORIGINAL_COMMAND`` is what the client asks for.
+        """
+        shell = ["/bin/sh", "-c", f'"{command}"'] if command else ["/bin/sh"]
         words = [*self.docker("-i" if command else "-it"), *shell]
         with Sshd(more=[f"ForceCommand {' '.join(words)}"]) as server:
             yield server

@@ -1,0 +1,136 @@
+"""Whoever types must not feel who copies: a keystroke's way to the container and back, beside OpenSSH with ``docker exec``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from tests.benchmarks.figures import Figure, Table, high, median, ms
+from tests.benchmarks.rivals import WINDOW, Container
+from tests.e2e.scene import Scene
+from tests.parts.ssh_client import SshClient, Terminal
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1800)]
+
+SESSIONS = int(os.environ.get("OCTOPUS_BENCH_SESSIONS", "200"))
+KEYS = 100
+ROUNDS = 5
+AT_ONCE = 8
+APP = "/web/front"
+NAME = "web_front"
+DOWNLOAD = "cat /dev/zero"
+UPLOAD = "cat >/dev/null"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared: a way to a shell in the container, and to a command in it."""
+
+    ssh: SshClient
+    user: str
+    key: Path
+    copies: SshClient
+    copies_key: Path
+
+    @asynccontextmanager
+    async def typing(self) -> AsyncIterator[Terminal]:
+        """Give a terminal whose keys are echoed by the container."""
+        async with self.ssh.terminal(self.user, key=self.key, size=WINDOW, options=["-tt"]) as terminal:
+            await terminal.expect(rb"[#$] ")
+            terminal.send(b"exec cat >/dev/null\r")
+            await terminal.expect(rb"null\r\n")
+            yield terminal
+
+    async def crowd(self, stack: AsyncExitStack) -> None:
+        """Open the sessions that nobody types in."""
+        room, key = asyncio.Semaphore(AT_ONCE), asyncssh.read_private_key(self.key)
+
+        async def enter() -> None:
+            async with room:
+                connecting = asyncssh.connect(
+                    self.ssh.host, self.ssh.port, username=self.user, client_keys=[key], known_hosts=None, config=None, agent_path=None
+                )
+                connection = await stack.enter_async_context(connecting)
+                process = await connection.create_process(term_type="xterm", encoding=None)
+                await process.stdout.readuntil(b"# ")
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(SESSIONS):
+                tasks.create_task(enter())
+
+    @asynccontextmanager
+    async def copying(self) -> AsyncIterator[None]:
+        """Run four downloads and two uploads without end."""
+        async with AsyncExitStack() as stack:
+            for _ in range(4):
+                await stack.enter_async_context(_endless(self.copies.command(self.user, DOWNLOAD, key=self.copies_key), given=False))
+            for _ in range(2):
+                await stack.enter_async_context(_endless(self.copies.command(self.user, UPLOAD, key=self.copies_key), given=True))
+            yield
+
+
+@asynccontextmanager
+async def _endless(argv: Sequence[str], *, given: bool) -> AsyncIterator[None]:
+    with Path("/dev/zero" if given else os.devnull).open("rb") as source:
+        process = await asyncio.create_subprocess_exec(*argv, stdin=source, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def typed(terminal: Terminal) -> list[float]:
+    """Return the seconds from each of some keystrokes to its echo."""
+    took = []
+    for _ in range(KEYS):
+        began = time.perf_counter()
+        terminal.send(b"x")
+        await terminal.expect(b"x")
+        took.append(time.perf_counter() - began)
+    terminal.send(b"\r")
+    await terminal.expect(rb"\n")
+    return took
+
+
+async def test_keystroke(scene: Scene, tmp_path: Path, table: Table) -> None:
+    """With many sessions open beside it, then with bulk data running through the same server as well."""
+    container = Container.of(scene, APP)
+    with container.openssh() as shells, container.openssh("$SSH_ORIGINAL_COMMAND") as commands:
+        gateway, key = scene.gateway.ssh, scene.people.alice.key
+        octopus = Side(gateway, NAME, key, gateway, key)
+        sshd, copies = (SshClient(server.host, server.port, tmp_path) for server in (shells, commands))
+        rival = Side(sshd, shells.user, shells.key, copies, commands.key)
+        async with AsyncExitStack() as stack:
+            typists = [await stack.enter_async_context(side.typing()) for side in (octopus, rival)]
+            for side in (octopus, rival):
+                await side.crowd(stack)
+            quiet: list[list[float]] = [[], []]
+            loud: list[list[float]] = [[], []]
+            for _ in range(ROUNDS):
+                for number, (side, terminal) in enumerate(zip((octopus, rival), typists, strict=True)):
+                    quiet[number] += await typed(terminal)
+                    async with side.copying():
+                        loud[number] += await typed(terminal)
+    for load, (ours, theirs) in (("", quiet), (", 4 downloads, 2 uploads", loud)):
+        for name, measure in (("p50", median), ("p99", high)):
+            table.add(
+                Figure(
+                    name=f"keystroke: {name} among {SESSIONS} sessions{load}",
+                    ours=ms(measure(ours)),
+                    theirs=ms(measure(theirs)),
+                    ratio=measure(ours) / measure(theirs),
+                    goal="≤ 1",
+                    how=f"{len(ours)} keystrokes, beside OpenSSH + docker exec under the same load of its own",
+                )
+            )
