@@ -5,8 +5,10 @@ from __future__ import annotations
 KEY_EXCHANGES = ("curve25519-sha256", "curve25519-sha256@libssh.org", "mlkem768x25519-sha256", "diffie-hellman-group16-sha512")
 """The client's order decides. curve25519 stands first since dropbear sends its guess ahead, which is right only if both sides'
 first are the same (RFC 4253 7); asyncssh takes a guess for right when it is what is agreed on in the end."""
-MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
-"""The last two for libssh2 before 1.11, which knows no better: curl's sftp of Debian 12 and Ubuntu 22.04."""
+_ETM = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
+MACS = (*_ETM, "hmac-sha2-256", "hmac-sha2-512")
+"""The last two, which cover what is sent and not what is seen, for those who know no better: libssh2 before 1.11 (curl's sftp of
+Debian 12 and Ubuntu 22.04) and dropbear."""
 COMPRESSIONS = ("none",)
 HOST_KEYS = ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
 HOST_KEY_KINDS = ("ssh-ed25519", "ssh-rsa")
@@ -35,3 +37,8 @@ def ciphers_for(client_version: str) -> tuple[str, ...]:
     AES-GCM since 6.2, nothing else is offered.
     """
     return _GCM if client_version.startswith("SSH-2.0-OpenSSH_") else CIPHERS
+
+
+def macs_for(client_version: str) -> tuple[str, ...]:
+    """Return what to offer a client by its version line: OpenSSH has had encrypt-then-MAC since 6.2, and needs none with AES-GCM."""
+    return _ETM if client_version.startswith("SSH-2.0-OpenSSH_") else MACS

@@ -15,7 +15,7 @@ from asyncssh.channel import SSHChannel, SSHServerChannel, SSHTCPChannel
 from asyncssh.constants import MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
 from asyncssh.packet import SSHPacket, SSHPacketLogger, String, UInt32
 
-from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for
+from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for, macs_for
 from octopus.session.ssh_keys import OfferedKey
 
 ProveKey = Callable[[str, OfferedKey], Awaitable[bool]]
@@ -80,7 +80,9 @@ class GatewayConnection(asyncssh.SSHServerConnection):
             super().send_packet(pkttype, *args, handler=handler)
 
     def _send_kexinit(self) -> None:
-        self._enc_algs = [name.encode() for name in ciphers_for(self._client_version.decode("ascii", "replace"))]
+        client = self._client_version.decode("ascii", "replace")
+        self._enc_algs = [name.encode() for name in ciphers_for(client)]
+        self._mac_algs = [name.encode() for name in macs_for(client)]
         super()._send_kexinit()
         self._weigh_output()
 

@@ -15,7 +15,7 @@ import pytest
 
 from octopus import hostkeys
 from octopus.core.errors import ConfigError
-from octopus.session.ssh_algorithms import CIPHERS, ciphers_for
+from octopus.session.ssh_algorithms import CIPHERS, MACS, ciphers_for, macs_for
 from octopus.session.ssh_server import Gateway
 from tests.fake_plane import FakePlane
 from tests.parts.gateway import GatewayPart, gateway_part
@@ -199,6 +199,8 @@ def test_openssh_is_offered_the_fast_ciphers_only() -> None:
     """Its own order starts with slower ones; all others may choose."""
     assert all("gcm" in name for name in ciphers_for("SSH-2.0-OpenSSH_9.2p1 Debian-2"))
     assert ciphers_for("SSH-2.0-dropbear_2022.83") == CIPHERS
+    assert all("etm" in name for name in macs_for("SSH-2.0-OpenSSH_9.2p1 Debian-2"))
+    assert macs_for("SSH-2.0-dropbear_2022.83") == MACS
 
 
 async def settled(value: Any, quiet: float = 0.3) -> int:
