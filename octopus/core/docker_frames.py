@@ -21,19 +21,26 @@ class FrameDecoder:
         self._stderr = False
 
     def feed(self, data: bytes) -> list[Output]:
-        """Return the payload in ``data``, in order. Raise BadUpstream at an impossible header."""
+        """Return the payload in ``data``, in order; frames of one stream in a row are one piece. Raise BadUpstream at a wrong header."""
         outputs: list[Output] = []
+        run: list[bytes] = []
         at = 0
         while at < len(data):
             if self._left:
                 payload = data[at : at + self._left]
                 self._left -= len(payload)
-                outputs.append(Output(data=payload, stderr=self._stderr))
+                run.append(payload)
                 at += len(payload)
             else:
                 part = data[at : at + HEADER - len(self._header)]
                 at += len(part)
+                before = self._stderr
                 self._read_header(part)
+                if run and self._stderr != before:
+                    outputs.append(Output(data=b"".join(run), stderr=before))
+                    run = []
+        if run:
+            outputs.append(Output(data=b"".join(run), stderr=self._stderr))
         return outputs
 
     def finish(self) -> None:

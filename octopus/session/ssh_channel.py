@@ -10,6 +10,7 @@ import asyncssh
 from octopus.core.errors import Disconnected
 from octopus.core.types import TRANSFERS, ClientEvent, Input, InputEof, Pty, RequestKind, Resize, SessionRequest, Signal, TermSize
 from octopus.session import scp_command
+from octopus.session.courtesy import BULK
 from octopus.session.ssh_connection import GatewayChannel, GatewayConnection
 from octopus.session.ssh_stream import CHUNK, SshStream
 
@@ -55,7 +56,10 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
                 raise Disconnected("the client is gone")
             self._arrived.clear()
             await self._arrived.wait()
-        return self._take()
+        event = self._take()
+        if isinstance(event, Input):
+            await self._connection.courtesy.turn(len(event.data))
+        return event
 
     async def say(self, line: str) -> None:
         """Write one line to the person, on stderr. Raise Disconnected."""
@@ -102,6 +106,8 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Take input; small pieces in a row are put together, for fewer and larger writes."""
+        if self.pty and len(data) < BULK:
+            self._connection.courtesy.typed()
         last = self._events[-1] if self._events else None
         if isinstance(last, bytearray) and len(last) < CHUNK:
             last += data

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import asyncssh
@@ -15,6 +16,7 @@ from asyncssh.channel import SSHChannel, SSHServerChannel, SSHTCPChannel
 from asyncssh.constants import MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
 from asyncssh.packet import SSHPacket, SSHPacketLogger, String, UInt32
 
+from octopus.session.courtesy import Courtesy
 from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for, macs_for
 from octopus.session.ssh_keys import OfferedKey
 
@@ -28,13 +30,15 @@ MAX_ENVIRONMENT_BYTES = 32_768
 
 
 class GatewayConnection(asyncssh.SSHServerConnection):
-    """One SSH connection. ``writable`` is set while the client takes what is sent and no key exchange is under way."""
+    """One SSH connection. ``writable`` is set while the client takes what is sent and no key exchange is under way; ``courtesy`` is
+    what it owes to the other connections of its worker."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         options: asyncssh.SSHServerConnectionOptions,
         server: asyncssh.SSHServer,
+        courtesy: Courtesy | None = None,
     ) -> None:
         super().__init__(loop, options)
         self._protocol_factory = lambda: server
@@ -42,7 +46,9 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         self.writable.set()
         self.spend_key: Callable[[str], bool] = lambda kind: True
         self.prove_key: ProveKey = _nobody
+        self.courtesy = courtesy or Courtesy()
         self._socket_full = False
+        self._corked: list[bytes] | None = None
         # asyncssh sets the signature's algorithm on the key itself: shared, two connections would overwrite each other's.
         offered = {name.encode() for name in HOST_KEYS}
         self._server_host_keys = type(self._server_host_keys)(
@@ -78,6 +84,24 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         """Send a packet, without the empty one that asyncssh puts before each against an attack on CBC: none is offered."""
         if pkttype != MSG_IGNORE:
             super().send_packet(pkttype, *args, handler=handler)
+
+    @contextmanager
+    def corked(self) -> Iterator[None]:
+        """Have all packets sent meanwhile go to the socket together: each system call costs as much as many kilobytes."""
+        packets: list[bytes] = []
+        self._corked = packets
+        try:
+            yield
+        finally:
+            self._corked = None
+            if packets:
+                super()._send(b"".join(packets))
+
+    def _send(self, data: bytes) -> None:
+        if self._corked is None:
+            super()._send(data)
+        else:
+            self._corked.append(data)
 
     def _send_kexinit(self) -> None:
         client = self._client_version.decode("ascii", "replace")

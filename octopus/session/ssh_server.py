@@ -20,6 +20,7 @@ from octopus.core.errors import ConfigError
 from octopus.core.ports import ForwardBackend
 from octopus.core.types import Connection
 from octopus.session import ssh_algorithms
+from octopus.session.courtesy import Courtesy
 from octopus.session.forward_session import ForwardSession
 from octopus.session.forwarding import Forwarding
 from octopus.session.lobby import Lobby
@@ -84,6 +85,7 @@ class Gateway:
         self._sessions: dict[str, Session | ForwardSession] = {}
         self._marks = Marks()
         self._moved = 0
+        self._courtesy = Courtesy()
         self._options = _options(_host_keys(host_keys), login_grace_time, keepalive_interval, keepalive_count)
 
     @property
@@ -117,7 +119,7 @@ class Gateway:
                     banner=self._banner,
                     max_channels=self._max_channels,
                 )
-                connection = GatewayConnection(loop, self._options, front)
+                connection = GatewayConnection(loop, self._options, front, self._courtesy)
                 try:
                     await loop.connect_accepted_socket(lambda: connection, sock)
                     await connection.wait_closed()

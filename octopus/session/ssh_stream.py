@@ -11,7 +11,9 @@ from octopus.core.errors import Disconnected
 from octopus.session.ssh_connection import GatewayConnection, PacedChannel
 
 CHUNK = 32_768
-"""Bytes written at a time, and up to which pieces of input are put together."""
+"""Bytes up to which pieces of input are put together."""
+MAX_WRITE = 131_072
+"""Bytes written at a time: several packets, in one system call."""
 
 C = TypeVar("C", bound=PacedChannel)
 
@@ -30,10 +32,12 @@ class SshStream(Generic[C]):
     async def write(self, data: bytes, *, stderr: bool = False) -> None:
         """Send output; returns when the client has room for more. Raise Disconnected."""
         datatype = EXTENDED_DATA_STDERR if stderr else None
-        for start in range(0, len(data), CHUNK):
+        await self._connection.courtesy.turn(len(data))
+        for start in range(0, len(data), MAX_WRITE):
             await self._drained()
             try:
-                self._open().write(data[start : start + CHUNK], datatype)
+                with self._connection.corked():
+                    self._open().write(data[start : start + MAX_WRITE], datatype)
             except OSError as error:
                 raise Disconnected(f"the channel is closed: {error}") from error
         await self._drained()
