@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octopus.session.courtesy import BULK, Courtesy
+from octopus.session.courtesy import BULK, Courtesy, processor_wanted
 
 
 class Machine:
@@ -12,7 +12,7 @@ class Machine:
         self.now = 1000.0
         self.used = 50.0
         self.slept = 0.0
-        self.courtesy = Courtesy(share=0.5, memory=2.0, clock=lambda: self.now, processor=lambda: self.used, sleep=self.sleep)
+        self.courtesy = Courtesy(share=0.5, memory=2.0, clock=lambda: self.now, wanted=lambda: self.used, sleep=self.sleep)
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -58,8 +58,8 @@ async def test_small_writes_never_wait() -> None:
     assert machine.slept == 0
 
 
-async def test_what_others_take_of_the_processor_is_not_waited_for_twice() -> None:
-    """A process that had to wait for the processor has left room already."""
+async def test_time_in_which_nothing_was_wanted_counts() -> None:
+    """Who waited for the engine or the client has left room already."""
     machine = Machine()
     machine.courtesy.typed()
     machine.work(0.1)
@@ -71,9 +71,17 @@ async def test_what_others_take_of_the_processor_is_not_waited_for_twice() -> No
 async def test_idle_time_is_not_saved_up() -> None:
     """After a long pause a burst waits as it would have without."""
     machine = Machine()
-    machine.now += 60
-    await machine.courtesy.turn(BULK)
     machine.courtesy.typed()
+    machine.now += 1.5
+    await machine.courtesy.turn(BULK)
     machine.work(0.1)
+    machine.courtesy.typed()
     await machine.courtesy.turn(BULK)
     assert round(machine.slept, 6) == 0.1
+
+
+def test_the_kernel_tells_what_was_wanted() -> None:
+    """More after some work than before it."""
+    before = processor_wanted()
+    assert sum(range(100_000)) > 0
+    assert processor_wanted() > before > 0
