@@ -81,7 +81,8 @@ async def test_idle_time_is_not_saved_up() -> None:
 
 
 def test_the_kernel_tells_what_was_wanted() -> None:
-    """More after some work than before it."""
+    """Ever more with work; it counts by its own ticks."""
     before = processor_wanted()
-    assert sum(range(100_000)) > 0
-    assert processor_wanted() > before > 0
+    while processor_wanted() <= before:
+        sum(range(10_000))
+    assert before > 0
