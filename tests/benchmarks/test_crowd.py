@@ -114,6 +114,14 @@ async def test_idle_sessions(people: People, tmp_path: Path, table: Table) -> No
     )
     table.add(
         Figure(
+            name="open: the gateway's own share, engine stubbed out",
+            ours=ms(median(few)),
+            goal="≤ 30 ms",
+            how=f"from connecting to the first prompt, a running client's own work included, median of {ROUNDS}",
+        )
+    )
+    table.add(
+        Figure(
             name=f"scale: opening among {SESSIONS} sessions, beside the first ones",
             ours=ms(median(many)),
             theirs=ms(median(few)),

@@ -15,8 +15,11 @@ import asyncssh
 import pytest
 
 from tests.benchmarks.figures import Figure, Table, high, median, ms
-from tests.benchmarks.rivals import WINDOW, Container
-from tests.e2e.scene import Scene
+from tests.benchmarks.rivals import WINDOW
+from tests.benchmarks.test_bulk import NAME, local
+from tests.e2e.people import People
+from tests.parts.directory import Slapd
+from tests.parts.engines import Engine
 from tests.parts.ssh_client import SshClient, Terminal
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1800)]
@@ -25,8 +28,6 @@ SESSIONS = int(os.environ.get("OCTOPUS_BENCH_SESSIONS", "200"))
 KEYS = 100
 ROUNDS = 5
 AT_ONCE = 8
-APP = "/web/front"
-NAME = "web_front"
 DOWNLOAD = "cat /dev/zero"
 UPLOAD = "cat >/dev/null"
 
@@ -103,34 +104,41 @@ async def typed(terminal: Terminal) -> list[float]:
     return took
 
 
-async def test_keystroke(scene: Scene, tmp_path: Path, table: Table) -> None:
+async def test_keystroke(people: People, company: Slapd, docker_engine: Engine, tmp_path: Path, table: Table) -> None:
     """With many sessions open beside it, then with bulk data running through the same server as well."""
-    container = Container.of(scene, APP)
-    with container.openssh() as shells, container.openssh("$SSH_ORIGINAL_COMMAND") as commands:
-        gateway, key = scene.gateway.ssh, scene.people.alice.key
-        octopus = Side(gateway, NAME, key, gateway, key)
-        sshd, copies = (SshClient(server.host, server.port, tmp_path) for server in (shells, commands))
-        rival = Side(sshd, shells.user, shells.key, copies, commands.key)
-        async with AsyncExitStack() as stack:
-            typists = [await stack.enter_async_context(side.typing()) for side in (octopus, rival)]
-            for side in (octopus, rival):
-                await side.crowd(stack)
-            quiet: list[list[float]] = [[], []]
-            loud: list[list[float]] = [[], []]
-            for _ in range(ROUNDS):
-                for number, (side, terminal) in enumerate(zip((octopus, rival), typists, strict=True)):
-                    quiet[number] += await typed(terminal)
-                    async with side.copying():
-                        loud[number] += await typed(terminal)
-    for load, (ours, theirs) in (("", quiet), (", 4 downloads, 2 uploads", loud)):
+    async with local(people, company, docker_engine, workers=2) as octopus:
+        container, gateway = octopus.container, octopus.gateway.ssh
+        with container.openssh() as shells, container.openssh("$SSH_ORIGINAL_COMMAND") as commands:
+            sshd, copies = (SshClient(server.host, server.port, tmp_path) for server in (shells, commands))
+            ours = Side(gateway, NAME, octopus.key, gateway, octopus.key)
+            theirs = Side(sshd, shells.user, shells.key, copies, commands.key)
+            quiet, loud = await compared(ours, theirs)
+    for load, measured in (("", quiet), (", 4 downloads, 2 uploads", loud)):
         for name, measure in (("p50", median), ("p99", high)):
+            mine, other = (measure(values) for values in measured)
             table.add(
                 Figure(
                     name=f"keystroke: {name} among {SESSIONS} sessions{load}",
-                    ours=ms(measure(ours)),
-                    theirs=ms(measure(theirs)),
-                    ratio=measure(ours) / measure(theirs),
+                    ours=ms(mine),
+                    theirs=ms(other),
+                    ratio=mine / other,
                     goal="≤ 1",
-                    how=f"{len(ours)} keystrokes, beside OpenSSH + docker exec under the same load of its own",
+                    how=f"{len(measured[0])} keystrokes, beside OpenSSH + docker exec under the same load of its own",
                 )
             )
+
+
+async def compared(*sides: Side) -> tuple[list[list[float]], list[list[float]]]:
+    """Return what keystrokes took on each side, in turn: with nobody copying, and with copies."""
+    quiet: list[list[float]] = [[] for _ in sides]
+    loud: list[list[float]] = [[] for _ in sides]
+    async with AsyncExitStack() as stack:
+        typists = [await stack.enter_async_context(side.typing()) for side in sides]
+        for side in sides:
+            await side.crowd(stack)
+        for _ in range(ROUNDS):
+            for number, (side, terminal) in enumerate(zip(sides, typists, strict=True)):
+                quiet[number] += await typed(terminal)
+                async with side.copying():
+                    loud[number] += await typed(terminal)
+    return quiet, loud

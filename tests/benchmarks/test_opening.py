@@ -50,7 +50,7 @@ async def test_own_share(scene: Scene, table: Table) -> None:
     used = (busy(scene.gateway.processes) - before) / ROUNDS
     table.add(
         Figure(
-            name="open: the gateway's own share, over the bare engine API",
+            name="open: first prompt for a running client, beside the bare engine API",
             ours=ms(median(ours)),
             theirs=ms(median(floor)),
             ratio=median(ours) / median(floor),
