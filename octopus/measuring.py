@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from octopus import building
@@ -28,13 +30,17 @@ from octopus.fleet.figures import Family
 from octopus.fleet.gateway import GatewayFigures, gateway_families, state_families
 from octopus.fleet.metrics import FigureCollector, Source
 from octopus.fleet.report import Report
-from octopus.fleet.simulation import Question, Simulation
 from octopus.fleet.statsd import StatsdSender
 from octopus.fleet.usage import UsageSampler
-from octopus.fleet.working import ReportQuestion, reported, simulated
+from octopus.fleet.working import ReportQuestion, reported
 
 FIRST_READING = 60.0
 """Seconds that the first report waits for the cluster to be read."""
+
+PAUSE = 30.0
+"""Seconds before figures that failed by a bug are begun again."""
+
+_log = structlog.get_logger(__name__)
 
 
 class Measuring:
@@ -65,14 +71,15 @@ class Measuring:
         self.services: list[Callable[[], Coroutine[Any, Any, None]]] = []
         if mesos and capacity.interval:
             self.sources.append(self.capacity.families)
-            self.services.append(self.capacity.run)
+            self.services.append(partial(kept, self.capacity.run))
         self.usage = usage_sampler(config, sources.cluster, stack) if config.usage.interval else None
         if self.usage is not None:
             self.sources.append(self.usage.families)
-            self.services.append(self.usage.run)
+            self.services.append(partial(kept, self.usage.run))
         if statsd := config.metrics.statsd:
             told, interval = config.metrics, config.metrics.statsd_interval
-            self.services.append(StatsdSender(statsd.host, statsd.port, self.sources, prefix=told.prefix, interval=interval).run)
+            sender = StatsdSender(statsd.host, statsd.port, self.sources, prefix=told.prefix, interval=interval)
+            self.services.append(partial(kept, sender.run))
 
     def register(self, registry: CollectorRegistry) -> None:
         """Have ``/metrics`` tell all figures."""
@@ -81,12 +88,6 @@ class Measuring:
     def sound(self) -> bool:
         """Whether the state of the cluster is complete: every source works, and no agent is awaited after a failover."""
         return self._cluster.ready and not self._cluster.awaited and all(not feed.status().error for feed in self._feeds)
-
-    async def simulate(self, question: Question) -> Simulation:
-        """Return what becomes of what is asked. Raise InvalidDocument, NoSuchTarget, OrchestratorUnavailable."""
-        if not self._cluster.ready:
-            raise OrchestratorUnavailable
-        return await simulated(self._cluster, question)
 
     async def _report(self, question: ReportQuestion) -> Report:
         if not self._cluster.ready:
@@ -116,6 +117,16 @@ class Measuring:
                 worker_rate=sum(load.rate for load in loads),
             )
         )
+
+
+async def kept(run: Callable[[], Awaitable[None]], *, pause: float = PAUSE) -> None:
+    """Run for ever what works figures out: a bug there is logged, and ends neither the gateway nor the figures for good."""
+    while True:
+        try:
+            await run()
+        except Exception as error:
+            _log.error("bug in the figures", exc_info=error)
+        await asyncio.sleep(pause)
 
 
 def usage_sampler(config: Config, cluster: Cluster, stack: AsyncExitStack) -> UsageSampler:

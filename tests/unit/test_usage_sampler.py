@@ -14,6 +14,7 @@ from octopus.core.types import ContainerClue
 from octopus.core.usage import Reading
 from octopus.fleet.metrics import Source
 from octopus.fleet.usage import UsageReport, UsageSampler
+from octopus.measuring import kept
 from tests.unit.test_figures import scraped
 
 NEEDS = Amounts(1000, 64_000)
@@ -146,3 +147,23 @@ async def test_a_silent_engine_does_not_look_idle() -> None:
     async with sampling(2, engines) as ground:
         found = await ground.until(lambda found: found.failed == 1 and bool(found.apps))
         assert list(found.apps) == ["/ops/tool"]
+
+
+async def test_a_bug_in_the_figures_ends_nothing_else() -> None:
+    """They are begun again."""
+    begun, fine = 0, asyncio.Event()
+
+    async def run() -> None:
+        nonlocal begun
+        begun += 1
+        if begun < 3:
+            raise ZeroDivisionError
+        fine.set()
+        await asyncio.Event().wait()
+
+    keeping = asyncio.create_task(kept(run, pause=0.0))
+    async with asyncio.timeout(30):
+        await fine.wait()
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert begun == 3
