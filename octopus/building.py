@@ -131,6 +131,7 @@ def audit_log(audit: Audit, *, written: Callable[[AuditEvent], None] = lambda ev
         checkpoint_interval=audit.checkpoint_interval,
         rotate_size=audit.rotate_size,
         rotate_daily=audit.rotate_daily,
+        write_timeout=audit.write_timeout,
         written=written,
     )
 

@@ -40,6 +40,8 @@ class Audit(Section):
     rotate_size: Annotated[int, Field(ge=1_000_000)] = 64_000_000
     """Bytes of a file of the trail."""
     rotate_daily: bool = True
+    write_timeout: Timeout = 20.0
+    """How long the disk may take nothing before sessions end and new ones are refused."""
     retention: Duration = 400 * 86_400.0
     syslog: SyslogUrl = ""
     syslog_ca_file: File = ""

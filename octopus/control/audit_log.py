@@ -42,7 +42,8 @@ class FileAuditLog:
     """The ``AuditLog`` port over the files in ``directory``. ``clock`` gives seconds since 1970.
 
     Entering waits up to ``lock_timeout`` seconds for the lock: this is how a restart overlaps with the one before. Raise
-    AuditUnavailable. A full, broken or missing disk refuses events while it lasts, and needs no restart afterwards.
+    AuditUnavailable. A full, broken or missing disk refuses events while it lasts, and needs no restart afterwards; so does one that
+    takes nothing for ``write_timeout`` seconds, though what waits for it is written when it goes on.
 
     Checkpoints, signed where there is a ``signer``, stand at the start, at the end, at the end of each file, after every
     ``checkpoint_lines`` and, where there is something new, every ``checkpoint_interval`` seconds. A file is finished with
@@ -61,6 +62,7 @@ class FileAuditLog:
         rotate_daily: bool = True,
         lock_timeout: float = 10.0,
         lock_interval: float = 0.05,
+        write_timeout: float = 20.0,
         max_waiting: int = MAX_WAITING,
         max_keys: int = MAX_KEYS,
         written: Callable[[AuditEvent], None] = lambda event: None,
@@ -76,6 +78,7 @@ class FileAuditLog:
         self._checkpoint_interval = checkpoint_interval
         self._lock_timeout = lock_timeout
         self._lock_interval = lock_interval
+        self._write_timeout = write_timeout
         self._max_waiting = max_waiting
         self._written = written
         self._waiting: dict[str, _Waiting] = {}
@@ -108,11 +111,19 @@ class FileAuditLog:
         if key in self._trail:
             return
         waiting = self._waiting.get(key) or self._enqueue(key, event)
-        # Shielded: that one caller leaves is no reason not to write.
-        problem = await asyncio.shield(waiting.outcome)
+        problem = await self._outcome(waiting)
         if problem is not None:
             _log.error("audit trail cannot be written", audit_event=event.event, session=event.session, error=str(problem))
             raise AuditUnavailable(str(problem)) from problem
+
+    async def _outcome(self, waiting: _Waiting) -> AuditUnavailable | None:
+        try:
+            async with asyncio.timeout(self._write_timeout):
+                # Shielded: that one caller leaves is no reason not to write.
+                return await asyncio.shield(waiting.outcome)
+        except TimeoutError:
+            self.problem = f"the disk under {self._file.path} has taken nothing for {self._write_timeout:g} s"
+            return AuditUnavailable(self.problem)
 
     def holds(self, key: str) -> bool:
         """Tell whether an event of this key is durable."""

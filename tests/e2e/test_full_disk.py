@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -11,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from octopus.demo.engines import free_port
 from tests.e2e.people import People
 from tests.e2e.planes import becomes, ends
 from tests.e2e.scene import Scene, behind, gateway_for, ldap, over_tls
@@ -98,6 +101,78 @@ async def test_without_room_sessions_end_and_begin_again_with_it(scene: Scene, c
         assert failed
         assert all("No space left on device" in event["reason"] for event in failed)
         print(f"full disk: {len(ends(events))} terminal events, {len(failed)} of them for want of room")
+
+
+async def test_whatever_becomes_of_the_directory(scene: Scene, people: People, small_disk: Path) -> None:
+    """Gone or hanging, nobody gets in (69, one line) and /readyz says so; read-only, no terminal; then all is well without a restart."""
+    key, audit, port = people.alice.key, small_disk / "audit", free_port("127.0.0.1")
+    sections: dict[str, Any] = {
+        "auth.users": {"file": "users.toml"},
+        "audit": {"directory": str(audit), "checkpoint_lines": 1, "write_timeout": "5s"},
+        "admin": {"listen": f"127.0.0.1:{port}"},
+    }
+
+    def ready() -> dict[str, bool]:
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30)
+        return {one["name"]: one["ready"] for one in answer.json()["dependencies"]} | {"all": answer.status_code == 200}
+
+    async with gateway_for(people, sections, behind(scene.cluster), over_tls(scene.engines[0])) as gateway:
+        gateway.trail.path = audit / "audit.jsonl"
+        control = ("-o", f"ControlPath={gateway.directory}/mux", "-o", "ControlPersist=yes")
+        await gateway.serves("web_front", key=key)
+        await gateway.ssh.run("web_front", "true", key=key, options=(*control, "-o", "ControlMaster=yes"))
+        for harm in (gone, hanging):
+            await becomes(lambda: ready()["all"], True)
+            with harm(audit):
+                # What is on the disk already may be shown: a disk that hangs is felt by the next event.
+                while not (refused := await gateway.ssh.run("web_front", "true", key=key, options=control)).status:
+                    pass
+                assert (refused.status, re.fullmatch(TOLD, refused.stderr) is not None) == (69, True), (harm, refused)
+                await becomes(lambda: ready()["audit trail"], False)
+            while (again := await gateway.ssh.run("web_front", "echo again", key=key, options=control)).status == 69:
+                pass
+            assert (again.stdout, again.stderr) == (b"again\n", b""), (harm, again)
+        with read_only(audit):
+            refused = await gateway.ssh.run("web_front", "echo in", key=key, options=(*control, "-tt"))
+            assert (refused.status, b"in\r\n" in refused.stdout, b"cannot be recorded" in refused.stderr) == (69, False, True), refused
+        again = await gateway.ssh.run("web_front", "echo again", key=key, options=(*control, "-tt"))
+        assert again.stdout == b"again\r\n", again
+        await gateway.ssh.run("web_front", key=key, options=(*control, "-O", "exit"))
+        await becomes(gateway.misdeeds, [])
+
+
+@contextlib.contextmanager
+def gone(audit: Path) -> Iterator[None]:
+    """Take the directory away meanwhile."""
+    aside = audit.rename(audit.with_name("aside"))
+    try:
+        yield
+    finally:
+        aside.rename(audit)
+
+
+@contextlib.contextmanager
+def read_only(audit: Path) -> Iterator[None]:
+    """Let nobody write there meanwhile, not even root, by a mount over it."""
+    subprocess.run([need("mount", "mount"), "--bind", str(audit), str(audit)], check=True)
+    subprocess.run([need("mount", "mount"), "-o", "remount,bind,ro", str(audit)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([need("umount", "mount"), "--lazy", str(audit)], check=True)
+
+
+@contextlib.contextmanager
+def hanging(audit: Path) -> Iterator[None]:
+    """Let whoever writes the last checkpoint hang meanwhile: a pipe without a reader stands where it is written."""
+    pipe = audit / "audit.head.new"
+    os.mkfifo(pipe)
+    try:
+        yield
+    finally:
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        pipe.unlink()
+        os.close(reader)
 
 
 def lost(events: Sequence[Event]) -> list[Event]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -217,6 +218,25 @@ async def test_a_directory_that_is_gone_refuses_until_it_is_back(tmp_path: Path,
         assert log.problem == ""
     assert verify(directory).faults == ()
     assert [line["session"] for line in lines(log_file(directory)) if line["session"]] == ["s-1", "s-2"]
+
+
+async def test_a_disk_that_hangs_refuses_until_it_goes_on(tmp_path: Path, clock: Clock) -> None:
+    """An event waits, then is refused, and why is known; what waited is written once, when the disk goes on."""
+    pipe = tmp_path / "audit.head.new"
+    async with FileAuditLog(tmp_path, clock=clock, checkpoint_lines=1, write_timeout=0.2) as log:
+        os.mkfifo(pipe)  # without a reader whoever opens it to write hangs
+        await log.append(event(1))
+        with pytest.raises(AuditUnavailable, match="has taken nothing for"):
+            await log.append(event(2))
+        assert "has taken nothing" in log.problem
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        await until(lambda: not log.problem)
+        pipe.unlink()
+        await log.append(event(2))
+        await log.append(event(3))
+        os.close(reader)
+    assert [line["session"] for line in lines(log_file(tmp_path)) if line["event"] != "audit.checkpoint"] == ["s-1", "s-2", "s-3"]
+    assert verify(tmp_path).faults == ()
 
 
 async def test_that_trouble_is_over_shows_by_itself(tmp_path: Path, clock: Clock) -> None:
