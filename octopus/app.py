@@ -82,7 +82,8 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             max_sessions=config.ssh.max_sessions,
         )
         unique = unique_report.daemon(config, sources, log, stack)
-        more = _following(sources.history, unique)
+        shipments = offsite.shipments(config, log.last)
+        more: list[Source] = [*_following(sources.history, unique), partial(offsite.figures, shipments)]
         measuring = Measuring(config, stack, sources=sources, plane=plane, log=log, tallies=tallies, more=more)
         registry = CollectorRegistry()
         measuring.register(registry)
@@ -98,7 +99,6 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             reports=measuring.capacity,
             scaler=unique,
         )
-        shipments = offsite.shipments(config, log.last)
         pages = administration.server(config, rooms, stack)
         async with asyncio.TaskGroup() as tasks:
             kept = [feed.run() for feed in sources.feeds]

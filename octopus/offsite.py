@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octopus.config.audit_section import S3, Audit
 from octopus.config.sections import Config
+from octopus.fleet.figures import Family, labelled
 from octopus.shipping.evidence import EvidenceShipper
 from octopus.shipping.lines import LineShipper
 from octopus.shipping.position_file import FOLDER, StateFile
@@ -35,6 +37,16 @@ def shipments(config: Config, durable: Callable[[], int]) -> list[Shipment]:
         shipper = EvidenceShipper(directory, reader, object_store(audit.s3, directory), _state(directory, STORE), prefix=audit.s3.prefix)
         found.append(Shipment(STORE, shipper))
     return found
+
+
+def figures(shipments: Sequence[Shipment]) -> Iterator[Family]:
+    """Yield how much of the trail still has to be shipped, and whether that works."""
+    waiting: dict[str, float] = {}
+    for one in shipments:
+        with suppress(OSError):
+            waiting[one.name] = one.waiting()
+    yield labelled("shipping_waiting_bytes", "to", waiting, "bytes of the audit trail that still have to be shipped")
+    yield labelled("shipping_failing", "to", {one.name: bool(one.problem) for one in shipments}, "1 while shipping the audit trail fails")
 
 
 def collector(audit: Audit) -> Collector:
