@@ -80,7 +80,7 @@ class Turmoil:
         """Wait until one more session has begun; where the gateway has too much to do it dies all the same."""
         since = len(self._gateway.trail.events)
         with contextlib.suppress(AssertionError, TimeoutError):
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(8):
                 await self._gateway.trail.until(lambda events: any(one["event"] == "session.started" for one in events) or None, since)
 
     async def _come_and_go(self) -> None:
