@@ -92,6 +92,7 @@ def replay(
     recording: Annotated[str, typer.Argument(metavar="SESSION|FILE", help="A session with a recording, or an asciicast v2 file.")],
     speed: Annotated[float, typer.Option(min=0.1, max=100.0, help="So many times as fast.")] = 1.0,
     idle_limit: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Shorten pauses to this; 0 keeps them.")] = 0.0,
+    start: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Begin so long after the beginning.")] = 0.0,
     text: Annotated[bool, typer.Option("--text", help="Print what the screen showed as text.")] = False,
     search: Annotated[str, typer.Option(metavar="TEXT", help="Print the times and lines at which the output holds it.")] = "",
     config: ConfigFile = DEFAULT_CONFIG,
@@ -116,7 +117,7 @@ def replay(
         return
     terminal = player.Terminal()
     with terminal.raw():
-        player.Player(cast, terminal, speed=speed).play()
+        player.Player(cast, terminal, speed=speed).play(start)
 
 
 @verbs.command(epilog="Example: octopus kill s-0123456789abcdef --reason 'change freeze'")

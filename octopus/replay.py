@@ -110,8 +110,9 @@ class Player:
             "n": self._go_on,
         }
 
-    def play(self) -> None:
-        """Return at the end, or when asked to."""
+    def play(self, start: float = 0.0) -> None:
+        """Begin ``start`` seconds after the beginning; return at the end, or when asked to."""
+        self._seek(start)
         while self._paused or self._next < len(self._times):
             started = self._clock()
             key = self._screen.key(None if self._paused else max(0.0, (self._times[self._next] - self._at) / self._speed))

@@ -24,7 +24,7 @@ from tests.parts.directory import Slapd
 from tests.parts.ssh_client import Terminal
 from tests.parts.tools import missing, need
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 SIZE = 4 << 20
 TOLD = rb"octopus: the audit trail cannot be written \[s-[0-9a-f]+\]\n"

@@ -115,3 +115,11 @@ def test_a_transcript_is_what_was_on_the_screen() -> None:
     )
     assert list(transcript(recording)) == ["one", "two", "three", "four", "five, which is longer than before"]
     assert list(transcript(cast())) == []
+
+
+def test_it_begins_where_it_is_told_to() -> None:
+    """With all that was on the screen then; beyond the end there is nothing more to play."""
+    for start, count, rest in ((28.5, 28, [(0.5, "29;"), (1.5, "30;")]), (99.0, 30, [])):
+        desk = Desk()
+        Player(TEN, desk, clock=lambda: desk.now).play(start)  # noqa: B023
+        assert desk.log == [(0.0, "".join(f"{second};" for second in range(1, count + 1))), *rest]
