@@ -196,6 +196,28 @@ def test_an_empty_file_lacks_people_place_and_policy(place: Path) -> None:
         ("http://m1:5050", "http://:5050", "mesos.masters[0]: 'http://:5050' is no address this key knows"),
         ("http://m1:5050", "http://m1:x", "mesos.masters[0]: 'http://m1:x' is no address this key knows"),
         ('masters = ["http://m1:5050"]', 'zk = "zk://a,b/c"', "mesos.zk: 'zk://a,b/c' is no ZooKeeper address"),
+        (
+            "[mesos]",
+            '[audit.s3]\nbucket = "audit"\naccess_key_file = "./secret"\n[mesos]',
+            "audit.s3.secret_key_file: is missing; an object store needs bucket, access_key_file, secret_key_file",
+        ),
+        (
+            "[mesos]",
+            '[audit.s3]\nbucket = "Audit"\naccess_key_file = "./secret"\nsecret_key_file = "./secret"\n[mesos]',
+            "audit.s3.bucket: 'Audit' is not allowed; expected the name of a bucket",
+        ),
+        ("[mesos]", '[audit.s3]\nendpoint = "s3.corp"\n[mesos]', "audit.s3.endpoint: 's3.corp' is no address this key knows"),
+        ("[mesos]", '[audit.s3]\nendpoint = "https://u:p@s3.corp"\n[mesos]', "audit.s3.endpoint: 'https://…@s3.corp' is no address"),
+        (
+            "[mesos]",
+            '[audit]\nsyslog = "tcp://h:1"\nsyslog_ca_file = "./secret"\n[mesos]',
+            'audit.syslog_ca_file: stands alone; expected syslog = "tls://host:port" beside it',
+        ),
+        (
+            "[mesos]",
+            '[audit]\nsyslog = "tls://h:1"\nsyslog_key_file = "./secret"\n[mesos]',
+            "audit.syslog_key_file: stands alone; expected syslog_cert_file beside it",
+        ),
         ("[mesos]", '[mesos]\nusername = "u"', "mesos.username: stands alone; expected password_file beside it"),
         ("[mesos]", '[mesos]\nusername = "u"\npassword_file = "./empty"', "mesos.password_file: './empty' holds no secret"),
         ("[mesos]", '[mesos]\nusername = "u"\npassword_file = "./open.toml"', "mesos.password_file: './open.toml' is open to its group or"),
