@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from octopus.config import Config
 from octopus.config.audit_section import Audit
-from octopus.config.sections import Auth, Docker, Ldap, Limits, Marathon, Mesos
+from octopus.config.sections import Auth, Docker, Ldap, Limits, Marathon, Mesos, Unique
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.audit_signing import Signer
 from octopus.core.cluster import Cluster
@@ -189,14 +189,19 @@ def scaling(marathon: Marathon, stack: AsyncExitStack) -> MarathonScaling:
 
 def leadership(config: Config, name: str, stack: AsyncExitStack) -> Leadership:
     """Return what tells whether this gateway, by its name, may scale. Raise ConfigError."""
-    unique = config.unique
-    if not unique.leader:
-        made: Leadership = FileLeadership(Path(config.ssh.runtime_directory) / "unique.lock", name)
-    else:
-        try:
-            made = ZooKeeperLeadership(unique.leader, name, auth=unique.leader_auth.get_secret_value())
-        except ValueError as error:
-            raise ConfigError(["unique.leader_auth_file: expected user:password"]) from error
+    if config.unique.leader:
+        return zookeeper_leadership(config.unique, name, stack)
+    made = FileLeadership(Path(config.ssh.runtime_directory) / "unique.lock", name)
+    stack.push_async_callback(made.aclose)
+    return made
+
+
+def zookeeper_leadership(unique: Unique, name: str, stack: AsyncExitStack) -> ZooKeeperLeadership:
+    """Return the same by ``[unique] leader``. Raise ConfigError."""
+    try:
+        made = ZooKeeperLeadership(unique.leader, name, auth=unique.leader_auth.get_secret_value())
+    except ValueError as error:
+        raise ConfigError(["unique.leader_auth_file: expected user:password"]) from error
     stack.push_async_callback(made.aclose)
     return made
 

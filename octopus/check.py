@@ -42,10 +42,10 @@ class Finding(Value, frozen=True, kw_only=True):
 
 
 async def check(config: Config) -> list[Finding]:
-    """Return what there is to say of host keys, trail, shipping, directory, cluster, engines and policy, in this order. Never raises."""
+    """Return what there is to say of keys, trail, shipping, directory, cluster, engines, policy and leader, in this order. Never raises."""
     here = [*_host_keys(config), *_trail(config), *_in_clear(config), *_tokens(config)]
-    people, cluster, away = await asyncio.gather(_directory(config), _cluster(config), _shipping(config))
-    return here + away + people + cluster
+    people, cluster, away, leader = await asyncio.gather(_directory(config), _cluster(config), _shipping(config), _leader(config))
+    return here + away + people + cluster + leader
 
 
 def _host_keys(config: Config) -> Iterable[Finding]:
@@ -85,6 +85,20 @@ def _tokens(config: Config) -> Iterable[Finding]:
     except ConfigError as error:
         return _faults("admin", error.faults)
     return []
+
+
+async def _leader(config: Config) -> list[Finding]:
+    """Ask ZooKeeper which gateway scales UNIQUE apps, without becoming that one; people can work without."""
+    if not config.unique.leader:
+        return []
+    async with AsyncExitStack() as stack:
+        try:
+            lead = await building.zookeeper_leadership(config.unique, "octopus check", stack).look()
+        except ConfigError as error:
+            return list(_faults("unique", error.faults))
+    if lead.problem:
+        return [_warning("unique", printable(lead.problem, 1000))]
+    return [_ok("unique", f"ZooKeeper answers; {printable(lead.who) or 'no gateway'} leads")]
 
 
 def _in_clear(config: Config) -> Iterable[Finding]:

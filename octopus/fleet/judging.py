@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -13,6 +15,9 @@ from octopus.core.placement import View
 from octopus.core.placement_app import App
 from octopus.core.placement_offers import offers
 from octopus.core.unique import SETTLED_AFTER, Coverage, Moment, coverage, is_followed, tasks_by_app
+
+SLICE = 5000
+"""Tasks taken between two yields: about 2 ms."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,11 +39,21 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = False
 
 
-def seen(cluster: Cluster, *, complete: bool = True) -> Seen:
-    """Return what judging needs of a cluster; it may change meanwhile. ``complete``: its feeds work."""
+async def watched(cluster: Cluster, *, complete: bool = True) -> Seen:
+    """Return what judging needs of a cluster, taken in slices, so that nobody waits for 100,000 tasks. ``complete``: its feeds work."""
+    tasks: list[Task] = []
+    source = iter(cluster.tasks)
+    while part := list(islice(source, SLICE)):
+        tasks += part
+        await asyncio.sleep(0)
+    return seen(cluster, complete=complete, tasks=tasks)
+
+
+def seen(cluster: Cluster, *, complete: bool = True, tasks: list[Task] | None = None) -> Seen:
+    """Return the same at once; ``tasks`` where they were taken already."""
     return Seen(
         agents=dict(cluster.agents),
-        tasks=list(cluster.tasks),
+        tasks=list(cluster.tasks) if tasks is None else tasks,
         marathon=cluster.marathon,
         region=cluster.region,
         complete=complete and cluster.ready and not cluster.awaited,

@@ -29,7 +29,7 @@ from octopus.core.ports import AppScaling, AuditLog
 from octopus.core.unique import SETTLED_AFTER, Coverage, Standing, Verdict
 from octopus.core.unique_actions import Action, Counters, Did, Lead
 from octopus.fleet.app_memory import AppMemory, lacking, state_of
-from octopus.fleet.judging import Judgement, follows, judge, seen
+from octopus.fleet.judging import Judgement, follows, judge, watched
 from octopus.fleet.leadership import Leadership
 from octopus.fleet.presence import Presence
 from octopus.fleet.unique_record import UniqueRecord
@@ -147,7 +147,7 @@ class UniqueScaler:
     async def _judge(self) -> None:
         now = self._clock()
         working = all(not status.error and status.since for status in self._statuses())
-        at = seen(self._cluster, complete=working)
+        at = await watched(self._cluster, complete=working)
         if at.complete:
             self._presence.watch((agent.hostname for agent in at.agents.values()), now)
         unsettled = self._presence.unsettled({agent.id: agent.hostname for agent in at.agents.values()}, now)

@@ -50,7 +50,11 @@ class ZooKeeperLeadership:
 
     async def lead(self) -> Lead:
         """See ``Leadership``."""
-        return await self._in_thread(self._lead)
+        return await self._in_thread(lambda: self._asked(lambda: self._made() or self._theirs()))
+
+    async def look(self) -> Lead:
+        """Tell who leads, without trying to."""
+        return await self._in_thread(lambda: self._asked(self._theirs))
 
     async def resign(self) -> None:
         """See ``Leadership``."""
@@ -61,14 +65,15 @@ class ZooKeeperLeadership:
         await self._in_thread(self._stop)
         self._threads.shutdown(wait=False)
 
-    def _lead(self) -> Lead:
+    def _asked(self, question: Callable[[], Lead]) -> Lead:
+        """Return the answer to a question to ZooKeeper, or why there is none."""
         try:
             if not self._started:
                 self._client.start(timeout=self._timeout)
                 self._started = True
             if self._client.state != KazooState.CONNECTED:
                 return Lead(mine=False, problem="ZooKeeper does not answer")
-            return self._made() or self._theirs()
+            return question()
         except (KazooException, KazooTimeoutError, OSError, TimeoutError) as error:
             return Lead(mine=False, problem=f"ZooKeeper: {type(error).__name__}: {printable(str(error))}")
 
@@ -85,12 +90,12 @@ class ZooKeeperLeadership:
         try:
             data, stat = self._client.get_async(self._node).get(timeout=self._timeout)
         except NoNodeError:
-            return Lead(mine=False, problem="the one that led has just gone")
+            return Lead(mine=False)
         mine = self._client.client_id is not None and stat.ephemeralOwner == self._client.client_id[0]
         return Lead(mine=mine, who=printable(data.decode("utf-8", "replace"), MAX_NAME))
 
     def _resign(self) -> None:
-        if not self._started or not self._lead().mine:
+        if not self._started or not self._asked(self._theirs).mine:
             return
         try:
             self._client.delete_async(self._node).get(timeout=self._timeout)

@@ -13,9 +13,11 @@ from octopus.config import Config, load
 from octopus.core.errors import InvalidTarget, OrchestratorUnavailable
 from octopus.demo.cluster import DemoCluster
 from octopus.demo.engines import free_port
+from octopus.fleet.zookeeper_leadership import ZooKeeperLeadership
 from octopus.listing import tasks
 from tests.parts.directory import BIND_DN, BIND_PASSWORD, USER_BASE, Slapd
 from tests.parts.engines import Engine
+from tests.parts.zookeeper import ZooKeeper
 
 Write = Callable[..., Config]
 
@@ -129,3 +131,22 @@ async def test_what_is_no_glob_and_no_cluster_is_told(write: Write, cluster: Dem
     nowhere = f'[mesos]\nmasters = ["http://127.0.0.1:{free_port("127.0.0.1")}"]\n[docker]\nurl = "unix:///nowhere"'
     with pytest.raises(OrchestratorUnavailable):
         await tasks(write(ldap("ldaps://nowhere.invalid"), nowhere))
+
+
+async def test_who_leads_is_asked_without_leading(write: Write, slapd: Slapd, cluster: DemoCluster, zookeeper: ZooKeeper) -> None:
+    """The ZooKeeper of [unique] leader: whether it answers, and who scales; without one people can work all the same."""
+    hosts = zookeeper.hosts
+    for leader, status, text in (
+        (f"{hosts}/octopus-check", Status.OK, "ZooKeeper answers; no gateway leads"),
+        ("127.0.0.1:1/octopus-check", Status.WARNING, "ZooKeeper: "),
+    ):
+        sections = f'{mesos(cluster, "http://127.0.0.1:1")}\n[unique]\nleader = "zk://{leader}"'
+        findings = await check(write(ldap(slapd.tls_url, str(slapd.ca)), sections))
+        [found] = [each for each in findings if each.what == "unique"]
+        assert found.status is status
+        assert found.text.startswith(text)
+    leadership = ZooKeeperLeadership(f"zk://{hosts}/octopus-check", "gw-1")
+    try:
+        assert (await leadership.lead()).mine
+    finally:
+        await leadership.aclose()

@@ -93,7 +93,9 @@ async def test_a_node_changes_hands(zookeeper: ZooKeeper) -> None:
     address = f"zk://127.0.0.1:1,{zookeeper.hosts}/octopus-hands"
     first, second = (ZooKeeperLeadership(address, name) for name in ("gw-1", "gw-2"))
     async with closing(first):
+        assert await first.look() == Lead(mine=False)
         await change_of_hands(first, second)
+        assert await first.look() == Lead(mine=True, who="gw-1")
 
 
 async def test_a_leader_whose_session_is_over_leads_no_more(zookeeper: ZooKeeper) -> None:
