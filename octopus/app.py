@@ -102,6 +102,8 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
         pages = administration.server(config, rooms, stack)
         async with asyncio.TaskGroup() as tasks:
             kept = [feed.run() for feed in sources.feeds]
+            if sources.maintenance is not None:
+                kept.append(sources.maintenance.run())
             if isinstance(directory, LdapDirectory):
                 kept.append(directory.run())
             running = [tasks.create_task(one) for one in kept]

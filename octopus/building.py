@@ -30,6 +30,7 @@ from octopus.engine.limits import EngineLimits
 from octopus.feeds.agents import AgentStates
 from octopus.feeds.docker import DockerFeed
 from octopus.feeds.http import Http
+from octopus.feeds.maintenance import MaintenanceFeed
 from octopus.feeds.marathon import MarathonFeed
 from octopus.feeds.marathon_scaling import MarathonScaling
 from octopus.feeds.masters import ListedMasters, Masters
@@ -86,13 +87,21 @@ class Feed(Protocol):
 class Sources:
     """The cluster and what feeds it; ``container_id`` asks agents where the master does not say. To be closed by the stack.
 
-    ``history`` hears Marathon's events while its feed runs.
+    ``history`` hears Marathon's events while its feed runs; ``maintenance`` keeps the plan of it, where there is Mesos.
     """
 
     cluster: Cluster
     feeds: tuple[Feed, ...]
     container_id: Callable[[Agent, str, str], Awaitable[str]] | None
     history: EventHistory
+    maintenance: MaintenanceFeed | None = None
+
+    async def refresh(self) -> None:
+        """Read everything once. Raise BadUpstream, OrchestratorUnavailable."""
+        for feed in self.feeds:
+            await feed.refresh()
+        if self.maintenance is not None:
+            await self.maintenance.refresh()
 
 
 def policy(config: Config) -> Policy:
@@ -174,12 +183,19 @@ def sources(config: Config, stack: AsyncExitStack) -> Sources:
         return Sources(cluster=cluster, feeds=(feed,), container_id=None, history=history)
     cluster = Cluster(marathon=bool(config.marathon.urls))
     http = _http(config.mesos, stack)
-    feeds: list[Feed] = [_mesos(config.mesos, cluster, http, stack)]
+    masters = _masters(config.mesos, stack)
+    feeds: list[Feed] = [_mesos(config.mesos, cluster, http, masters)]
     if config.marathon.urls:
         marathon = config.marathon
         http_to = _http(marathon, stack)
         feeds.append(MarathonFeed(cluster, http_to, marathon.urls, poll_interval=marathon.poll_interval, hear=history.hear))
-    return Sources(cluster=cluster, feeds=tuple(feeds), container_id=AgentStates(http).container_id, history=history)
+    return Sources(
+        cluster=cluster,
+        feeds=tuple(feeds),
+        container_id=AgentStates(http).container_id,
+        history=history,
+        maintenance=MaintenanceFeed(cluster, http, masters),
+    )
 
 
 def scaling(marathon: Marathon, stack: AsyncExitStack) -> MarathonScaling:
@@ -229,11 +245,11 @@ def _ldap(ldap: Ldap) -> LdapDirectory:
         raise ConfigError([f"auth.ldap: {error}"]) from error
 
 
-def _mesos(mesos: Mesos, cluster: Cluster, http: Http, stack: AsyncExitStack) -> MesosFeed:
+def _mesos(mesos: Mesos, cluster: Cluster, http: Http, masters: Masters) -> MesosFeed:
     return MesosFeed(
         cluster,
         http,
-        _masters(mesos, stack),
+        masters,
         poll_interval=mesos.poll_interval,
         fetch_timeout=mesos.fetch_timeout,
         max_body=mesos.max_state,

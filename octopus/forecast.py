@@ -61,6 +61,5 @@ async def _read(config: Config) -> Cluster:
         raise ConfigError(["docker.inventory: one engine has no capacity to tell of; this needs [mesos]"])
     async with AsyncExitStack() as stack:
         sources = building.sources(config, stack)
-        for feed in sources.feeds:
-            await feed.refresh()
+        await sources.refresh()
         return sources.cluster

@@ -49,8 +49,7 @@ async def unique(config: Config, app: str = "") -> Judgement:
         raise ConfigError(["marathon.urls: there is no Marathon, and so no UNIQUE app"])
     async with AsyncExitStack() as stack:
         sources = building.sources(config, stack)
-        for feed in sources.feeds:
-            await feed.refresh()
+        await sources.refresh()
         wanted = follows(config.unique.apps)
         chosen = (lambda one: one.id == app and wanted(one)) if app else wanted
         found = judge(seen(sources.cluster), time.time(), chosen, settled_after=config.unique.settle_time)

@@ -7,12 +7,13 @@ entry is true of the old moment or of the new.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from octopus.core.inventory import LIVE_STATES, RUNNING, Agent, MarathonSnapshot, Snapshot, Task
 from octopus.core.joining import joined
+from octopus.core.maintenance import Plan
 from octopus.core.mesos_events import (
     AgentAdded,
     AgentRemoved,
@@ -21,6 +22,7 @@ from octopus.core.mesos_events import (
     TaskAdded,
     TaskUpdated,
 )
+from octopus.core.placement_offers import Window
 from octopus.core.resources import NOTHING, Amounts
 from octopus.core.task_index import TaskIndex
 
@@ -61,6 +63,8 @@ class Cluster:
         self._strings: dict[str, str] = {}
         self._amounts: dict[Amounts, Amounts] = {}
         self._read: set[str] = set()
+        self._plan = Plan()
+        self._now = 0.0
 
     @property
     def ready(self) -> bool:
@@ -93,7 +97,8 @@ class Cluster:
         self._strings, self._amounts = {}, {}
         self.awaited = set(awaited)
         self.unattributed, self.region = snapshot.unattributed, snapshot.region or self.region
-        self.agents = {agent.id: agent for agent in (*self._kept(awaited), *snapshot.agents)}
+        self._now = now
+        self.agents = {agent.id: self._planned(agent) for agent in (*self._kept(awaited), *snapshot.agents)}
         self.tasks.begin_bulk()
         seen: dict[str, set[str]] = {}
         for count, task in enumerate(snapshot.tasks):
@@ -108,6 +113,11 @@ class Cluster:
                 yield
         self.tasks.end_bulk()
         self._read.add("mesos")
+
+    def plan(self, windows: Iterable[Window], now: float) -> None:
+        """Take up a plan of maintenance: agents that are away by it are marked, now and as they come. ``now``: seconds since 1970."""
+        self._plan, self._now = Plan(windows), now
+        self.agents = {agent.id: self._planned(agent) for agent in self.agents.values()}
 
     def replace_marathon(self, snapshot: MarathonSnapshot) -> None:
         """Apply a whole reading of Marathon at once; see ``replacing_marathon``."""
@@ -140,7 +150,7 @@ class Cluster:
             case TaskUpdated():
                 self._updated(event)
             case AgentAdded(agent):
-                self.agents[agent.id] = agent
+                self.agents[agent.id] = self._planned(agent)
                 self.awaited.discard(agent.id)
             case AgentRemoved(agent_id):
                 self.agents.pop(agent_id, None)
@@ -169,6 +179,10 @@ class Cluster:
         if event.state == RUNNING and not task.started:
             changed = msgspec.structs.replace(changed, started=event.at)
         self.tasks.put(changed)
+
+    def _planned(self, agent: Agent) -> Agent:
+        away = self._plan.covers(agent, self._now)
+        return agent if agent.maintenance is away else msgspec.structs.replace(agent, maintenance=away)
 
     def _put(self, task: Task) -> None:
         name = self._frameworks.get(task.framework, "")

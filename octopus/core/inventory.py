@@ -27,7 +27,7 @@ class Agent(msgspec.Struct, frozen=True, gc=False):
 
     ``reserved`` is what of ``total`` is kept for a role; ``reserved_used`` what of that is used, None where the master does not say.
     ``others`` is what is used on it by no task: executors of frameworks' own. ``active`` is False while it is disconnected, ``drain``
-    DRAINING or DRAINED (1.9). ``registered`` in seconds since 1970.
+    DRAINING or DRAINED (1.9). ``registered`` in seconds since 1970. ``maintenance``: the plan has it away now (the Cluster says so).
     """
 
     id: str
@@ -47,6 +47,7 @@ class Agent(msgspec.Struct, frozen=True, gc=False):
     region: str = ""
     zone: str = ""
     registered: float = 0.0
+    maintenance: bool = False
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):

@@ -90,7 +90,7 @@ def _offer(agent: Agent, by_tasks: Amounts, rules: Rules, windows: tuple[Window,
         region=agent.region,
         zone=agent.zone,
         withheld=_withheld(agent, free, rules),
-        maintenance=any(window.covers(agent, now) for window in windows),
+        maintenance=agent.maintenance or any(window.covers(agent, now) for window in windows),
     )
 
 

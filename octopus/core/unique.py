@@ -156,8 +156,9 @@ def _host(
 ) -> Host:
     agent, hostname = offer.agent, offer.hostname
     if hostname in holding:
-        why = offer.withheld or strangers.get(hostname, "")
-        standing = Standing.LEAVING if offer.withheld else Standing.MISPLACED if why else Standing.RUNNING
+        leaving = offer.withheld or ("in maintenance" if offer.maintenance and moment.view.rules.maintenance else "")
+        why = leaving or strangers.get(hostname, "")
+        standing = Standing.LEAVING if leaving else Standing.MISPLACED if why else Standing.RUNNING
         return Host(agent=agent, hostname=hostname, standing=standing, why=why)
     if refusal := refused.get(agent):
         words = tuple(reason.value for reason in refusal.reasons)

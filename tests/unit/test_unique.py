@@ -43,10 +43,11 @@ def covered(
     complete: bool = True,
     most: int = 0,
     unsettled: Mapping[str, str] | None = None,
+    version: str = "1.8.222",
     **app: object,
 ) -> Coverage:
     """Return how the app covers these agents."""
-    rules = rules_of("1.8.222")
+    rules = rules_of(version)
     moment = Moment(
         view=View(offers=tuple(offers(agents, [], rules)), rules=rules),
         agents={each.id: each for each in agents},
@@ -133,6 +134,17 @@ def test_a_host_that_leaves_changes_nothing_while_it_is_there() -> None:
     found = covered(A, agent("b", drain="DRAINING"), tasks=("a", "b"))
     assert (found.hosts[1].standing, found.hosts[1].why) == (Standing.LEAVING, "draining")
     assert (found.target, found.step.verdict, found.step.instances) == (1, Verdict.NOTHING, 2)
+
+
+@pytest.mark.parametrize(("version", "standing"), [("1.8.222", Standing.LEAVING), ("1.3.0", Standing.RUNNING)])
+def test_a_host_in_maintenance_is_one_that_leaves(version: str, standing: Standing) -> None:
+    """To a Marathon that knows of it; one that lacks an instance takes none."""
+    away = msgspec.structs.replace(B, maintenance=True)
+    found = covered(A, away, msgspec.structs.replace(C, maintenance=True), tasks=("a", "b"), version=version)
+    assert found.hosts[1].standing is standing
+    known = standing is Standing.LEAVING
+    assert (found.hosts[1].why, found.target) == ("in maintenance", 1) if known else ("", 3)
+    assert found.step.verdict is (Verdict.NOTHING if known else Verdict.SCALE)
 
 
 def test_it_never_scales_down() -> None:
