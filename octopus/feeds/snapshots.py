@@ -74,8 +74,11 @@ async def _in_child(kind: str, start: bytes, pieces: AsyncIterator[bytes], sourc
             group.create_task(_send(child, start, pieces))
             answer = group.create_task(_receive(child, source))
         return answer.result()
-    except* (BadUpstream, OrchestratorUnavailable) as errors:
-        raise errors.exceptions[0] from None
+    except ExceptionGroup as group:
+        # Not except*: Python before 3.11.4 puts what is raised there into a group of its own.
+        if ours := group.subgroup((BadUpstream, OrchestratorUnavailable)):
+            raise ours.exceptions[0] from None
+        raise
     finally:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):

@@ -105,8 +105,11 @@ async def _exchange(child: asyncio.subprocess.Process, state: State, question: Q
             group.create_task(_tell(child, state, question))
             answer = group.create_task(_hear(child))
         return answer.result()
-    except* OrchestratorUnavailable as errors:
-        raise errors.exceptions[0] from None
+    except ExceptionGroup as group:
+        # Not except*: Python before 3.11.4 puts what is raised there into a group of its own.
+        if ours := group.subgroup(OrchestratorUnavailable):
+            raise ours.exceptions[0] from None
+        raise
 
 
 @contextlib.asynccontextmanager
