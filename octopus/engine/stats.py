@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from octopus.core.errors import ContainerUnavailable
+from octopus.core.groups import ours
 from octopus.core.types import ContainerClue, EngineAddress
 from octopus.core.usage import Reading
 from octopus.engine.api import EngineApi
@@ -129,8 +129,8 @@ class EngineStats:
         once = {"one-shot": "true"} if await engine.api.version() >= ONE_SHOT_SINCE else {}
         try:
             done = await self._all(engine.api, found, once)
-        except* ContainerUnavailable as errors:
-            raise _first(errors) from None
+        except ExceptionGroup as group:
+            raise ours(group) from None
         return {at: (found[at], each) for at, each in done.items() if each is not None}
 
     async def aclose(self) -> None:
@@ -153,8 +153,3 @@ class EngineStats:
             return None
         with faults(api.agent, "stats"):
             return reading(decode(body, Stats), self._clock())
-
-
-def _first(errors: BaseExceptionGroup[ContainerUnavailable]) -> ContainerUnavailable:
-    [first, *_] = errors.exceptions
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

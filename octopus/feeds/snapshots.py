@@ -17,6 +17,7 @@ import msgspec
 
 import octopus
 from octopus.core.errors import BadUpstream, OrchestratorUnavailable
+from octopus.core.groups import ours
 from octopus.core.inventory import Snapshot, Task
 from octopus.core.mesos_events import decode_subscribed
 from octopus.core.mesos_state import decode_state
@@ -75,10 +76,7 @@ async def _in_child(kind: str, start: bytes, pieces: AsyncIterator[bytes], sourc
             answer = group.create_task(_receive(child, source))
         return answer.result()
     except ExceptionGroup as group:
-        # Not except*: Python before 3.11.4 puts what is raised there into a group of its own.
-        if ours := group.subgroup((BadUpstream, OrchestratorUnavailable)):
-            raise ours.exceptions[0] from None
-        raise
+        raise ours(group) from None
     finally:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):

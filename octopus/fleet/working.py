@@ -19,6 +19,7 @@ import msgspec
 
 import octopus
 from octopus.core.errors import InvalidDocument, NoSuchTarget, OrchestratorUnavailable
+from octopus.core.groups import ours
 from octopus.core.inventory import Agent, MarathonTask, Task
 from octopus.core.placement_app import App
 from octopus.fleet.report import Report
@@ -106,10 +107,7 @@ async def _exchange(child: asyncio.subprocess.Process, state: State, question: Q
             answer = group.create_task(_hear(child))
         return answer.result()
     except ExceptionGroup as group:
-        # Not except*: Python before 3.11.4 puts what is raised there into a group of its own.
-        if ours := group.subgroup(OrchestratorUnavailable):
-            raise ours.exceptions[0] from None
-        raise
+        raise ours(group) from None
 
 
 @contextlib.asynccontextmanager
