@@ -131,7 +131,7 @@ class CapacityHere:
         question = read_question(body)
         self._known()
         async with self._simulations:
-            return await simulated(self._cluster, question)
+            return await simulated(self._cluster, question, sound=self._timed.sound())
 
     def history(self) -> Sequence[tuple[float, Mapping[str, float]]]:
         """See ``Capacity``."""

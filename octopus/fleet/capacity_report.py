@@ -96,7 +96,7 @@ class CapacityReports:
         self.latest: TimedReport | None = None
         self.history = CapacityHistory()
         self._work = work
-        self._sound = sound
+        self.sound = sound
         self._clock = clock
         self._ready = ready
         self._interval = interval
@@ -112,7 +112,7 @@ class CapacityReports:
 
     async def renew(self) -> None:
         """Have one report worked out; what goes wrong is logged once for a row of failures."""
-        at, sound = self._clock(), self._sound()
+        at, sound = self._clock(), self.sound()
         try:
             found = await self._work(ReportQuestion(now=at, named=self._named))
         except OctopusError as error:
@@ -121,7 +121,7 @@ class CapacityReports:
             self._failing = True
             return
         self._failing = False
-        whole = sound and self._sound() and found.complete
+        whole = sound and self.sound() and found.complete
         self.latest = TimedReport(at=at, took=max(0.0, self._clock() - at), sound=whole, report=found)
         self.history.note(self.latest)
 
@@ -133,5 +133,5 @@ class CapacityReports:
         age = max(0.0, self._clock() - latest.at)
         yield single("capacity_age_seconds", age, "seconds since the capacity figures were taken")
         yield single("capacity_seconds", latest.took, "how long it took to work them out")
-        if latest.sound and self._sound() and age < 5 * self._interval + TIMEOUT:
+        if latest.sound and self.sound() and age < 5 * self._interval + TIMEOUT:
             yield from capacity_families(latest.report)

@@ -36,6 +36,7 @@ TIMEOUT = 120.0
 """Seconds for one question."""
 
 NICENESS = 10
+STALE = "incomplete: Mesos or Marathon does not answer now; this is of when it did"
 
 
 class ReportQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
@@ -71,14 +72,20 @@ async def reported(state: State, question: ReportQuestion, *, patience: float = 
     return _had(answer.report)
 
 
-async def simulated(state: State, question: Question, *, patience: float = TIMEOUT) -> Simulation:
-    """Return what becomes of what is asked. Raise InvalidDocument, NoSuchTarget, OrchestratorUnavailable."""
+async def simulated(state: State, question: Question, *, sound: bool = True, patience: float = TIMEOUT) -> Simulation:
+    """Return what becomes of what is asked; unless the state is ``sound`` the answer says that it is not complete.
+
+    Raise InvalidDocument, NoSuchTarget, OrchestratorUnavailable.
+    """
     answer = await _ask(state, question, patience)
     if answer.faults:
         raise InvalidDocument(answer.faults)
     if answer.missing:
         raise NoSuchTarget(notice=answer.missing)
-    return _had(answer.simulation)
+    found = _had(answer.simulation)
+    if sound or not found.complete:
+        return found
+    return msgspec.structs.replace(found, complete=False, notes=(STALE, *found.notes))
 
 
 Found = TypeVar("Found")

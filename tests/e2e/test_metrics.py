@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,13 +18,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from octopus.demo.cluster import DemoCluster
 from octopus.demo.engines import free_port
 from octopus.demo.resources import Resources
-from tests.e2e.gateway import HOST, Gateway, Sections
+from tests.e2e.gateway import HOST, Gateway, Sections, program
 from tests.e2e.people import People
 from tests.e2e.scene import Scene, behind, gateway_for, over_tls
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PATIENCE = 60
+TOKEN = "a-machines-own-token"
+TOKENS = f'[[token]]\nname = "ci"\nsha256 = "{hashlib.sha256(TOKEN.encode()).hexdigest()}"\nrole = "viewer"\n'
 FREE = 'octopus_cluster_free{resource="cpus",role="*"}'
 
 
@@ -79,7 +84,7 @@ async def watched(people: People) -> AsyncIterator[Watched]:
         sections: Sections = {
             "auth.users": {"file": "users.toml"},
             "docker": {"url": "unix:///nowhere"},
-            "admin": {"listen": f"{HOST}:{port}"},
+            "admin": {"listen": f"{HOST}:{port}", "tokens_file": "tokens.toml"},
             "capacity": {"interval": "1s", "apps": ["/ops/**"]},
             "metrics": {"statsd": f"{HOST}:{statsd.getsockname()[1]}", "statsd_interval": "1s"},
         }
@@ -88,7 +93,7 @@ async def watched(people: People) -> AsyncIterator[Watched]:
                 await demo.add_agent(name, resources=Resources(4.0, 4096.0, 10240.0, 0.0, ((31000, 31099),)))
             demo.put_app("/ops/statsd", cmd="sleep 1", cpus=1, mem=64, instances=2, constraints=[["hostname", "UNIQUE"]])
             await demo.running("/ops/statsd", 2)
-            async with gateway_for(people, behind(demo), sections) as running:
+            async with gateway_for(people, behind(demo), sections, files={"tokens.toml": TOKENS}, secrets=[TOKEN]) as running:
                 yield Watched(running, f"http://{HOST}:{port}", demo, statsd)
 
 
@@ -106,6 +111,30 @@ async def test_figures_of_a_running_gateway(people: People) -> None:
         assert found['octopus_audit_events_total{event="gateway.started"}'] == 1
         await at.line("octopus.cluster.free.cpus.unreserved:6|g")
         await at.line("octopus.state.complete:1|g")
+
+
+async def test_a_pipeline_asks_the_gateway(people: People, tmp_path: Path) -> None:
+    """With a token in a file: what fits is 0, what does not is 1, a wrong document 65, a stranger 77; and what it says is said in JSON."""
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    app = {"id": "/big", "cmd": "x", "cpus": 2, "mem": 64, "instances": 2}
+
+    async def ask(document: object, *options: str) -> tuple[int, str]:
+        path = tmp_path / "app.json"
+        path.write_text(json.dumps(document))
+        argv = [program(), "simulate", str(path), "--url", at.url, *options]
+        ended = await at.gateway.ssh.run_program(argv, stdin=None)
+        return ended.status, (ended.stdout + ended.stderr).decode()
+
+    async with watched(people) as at:
+        await at.until(FREE, 6)
+        trusted = ("--token-file", str(token))
+        assert await ask(app, *trusted) == (0, "/big: all 2 fit\nagent\tinstances\nagent-1\t1\nagent-2\t1\n")
+        status, text = await ask({**app, "instances": 3}, *trusted, "--json")
+        assert (status, json.loads(text)["outcomes"][0]["placement"]["least"]) == (1, 2)
+        status, text = await ask({**app, "cpus": "2"}, *trusted)
+        assert (status, "/cpus: error.expected.jsnumber" in text) == (65, True)
+        assert (await ask(app))[0] == 77
 
 
 async def test_nothing_false_in_a_failover(people: People) -> None:

@@ -10,7 +10,7 @@ from octopus.core.errors import InvalidDocument, NoSuchTarget, OrchestratorUnava
 from octopus.fleet.report import coverages, report, unique_lines
 from octopus.fleet.seen import Moment, Seen
 from octopus.fleet.simulation import Question, answer
-from octopus.fleet.working import ReportQuestion, reported, simulated
+from octopus.fleet.working import STALE, ReportQuestion, reported, simulated
 from tests.unit.test_forecast import cluster
 
 
@@ -22,6 +22,13 @@ async def test_what_the_child_says_is_what_we_would() -> None:
     assert found.sums == report(seen).sums
     assert found.unique == unique_lines(coverages(seen, 1e9))
     assert await simulated(known, Question(id="/a", more=5)) == answer(seen, Question(id="/a", more=5))
+
+
+async def test_a_state_that_is_not_sound_is_said() -> None:
+    """While a source does not answer, what is told is of before."""
+    found = await simulated(cluster(), Question(id="/a", more=1), sound=False)
+    assert (found.complete, found.notes) == (False, (STALE,))
+    assert found.outcomes[0].placement.least == 1
 
 
 async def test_faults_come_back_as_they_are() -> None:
