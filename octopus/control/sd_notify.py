@@ -6,6 +6,9 @@ import socket
 
 import structlog
 
+PATIENCE = 1.0
+"""Seconds that somebody who does not read may hold us up."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -15,6 +18,7 @@ def notify(address: str, state: str) -> None:
         return
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.settimeout(PATIENCE)
             sock.connect("\0" + address[1:] if address.startswith("@") else address)
             sock.sendall(state.encode())
     except OSError as error:

@@ -54,7 +54,10 @@ class Planes(Gateway):
         return sorted({*alive, *self.workers().values()})
 
     def start(self) -> None:
-        """Start a supervisor; ``ready`` tells when it takes connections."""
+        """Start a supervisor; ``ready`` tells when it takes connections. What those before it said of that is forgotten."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._ready.recv(4096)
         serve = [program(), "serve", "--config", str(self.config)]
         environment = {"PATH": SEARCH, "HOME": str(self.directory), "NOTIFY_SOCKET": str(self.directory / "ready")}
         command = [need("sh", "dash"), "-c", ACTIVATED, "sh", *serve] if self._held else serve

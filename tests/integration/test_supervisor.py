@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from octopus.control.listeners import bind
 from octopus.control.placing import ConnectionLimits
+from octopus.control.sd_notify import notify
 from octopus.control.supervisor import Supervisor
 from octopus.core.errors import AuditUnavailable, ConfigError
 from tests.plane_parts import audit_log, trail
@@ -58,6 +60,17 @@ async def served(port: int) -> Stream:
             return await Stream.order(port, 2, count=1)
         except (ConnectionError, json.JSONDecodeError):
             await asyncio.sleep(0)
+
+
+def test_a_systemd_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
+    """Where its socket is full it is not told, and the gateway goes on."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        deaf.bind(str(tmp_path / "notify"))
+        other.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other.sendto(b"x", str(tmp_path / "notify"))
+        notify(str(tmp_path / "notify"), "READY=1")
 
 
 async def test_strangers_too_many_are_turned_away(tmp_path: Path) -> None:
