@@ -140,6 +140,11 @@ directory = "{directory}/audit"
 [usage]
 interval = "30s"
 
+[unique]
+mode = "apply"
+interval = "5s"
+settle_time = "10s"
+
 [admin]
 listen = "{HOST}:{self.admin_port}"
 viewers = ["web-dev"]

@@ -131,7 +131,7 @@ def close_abruptly(wire: Wire) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, at most ten seconds."""
-    async with asyncio.timeout(10):
+    """Wait for a condition, at most a minute."""
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  conditions of all kinds, not one event
             await asyncio.sleep(0)
