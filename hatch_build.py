@@ -52,8 +52,8 @@ def _fetched() -> dict[str, bytes]:
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError("there is no npm")
-    with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", f"asciinema-player@{VERSION}", "--silent", "--pack-destination", folder]
+    with tempfile.TemporaryDirectory() as folder:  # npm packs into the current one
+        command = [npm, "pack", f"asciinema-player@{VERSION}", "--silent", "--fetch-retries=0", "--fetch-timeout=60000"]
         for attempt in range(1, ATTEMPTS + 1):
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False)
             packages = list(Path(folder).glob("*.tgz"))

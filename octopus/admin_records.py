@@ -21,6 +21,7 @@ from octopus.control.operator_calls import OperatorCalls
 from octopus.control.plane import KillCall, LiveSession
 from octopus.control.session_history import PastSession
 from octopus.control.session_pages import past_sessions
+from octopus.control.trail_pages import MAX_BYTES
 from octopus.control.trail_pages import page as trail_page
 from octopus.core.errors import InvalidRequest, NoSuchTarget
 from octopus.core.ports import AuditLog, Directory
@@ -30,6 +31,8 @@ LIVE = "live"
 OUTCOMES = frozenset({"", LIVE, "ended", "failed", "denied"})
 MAX_ONE = 4 << 30
 """Bytes of trail that are looked through for one session that is asked for by its name."""
+MAX_GLANCE = 8 << 20
+"""Bytes of trail that are looked through for what the overview shows at once."""
 _RECORDING = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9]{2}/[A-Za-z0-9][A-Za-z0-9-]{0,63}\.cast")
 Found = TypeVar("Found")
 
@@ -76,10 +79,18 @@ class TrailOnDisk:
         self._reading = reading
         self._new_id = new_id
 
-    async def page(self, wanted: Wanted, cursor: str, limit: int) -> AuditPage:
+    async def page(self, wanted: Wanted, cursor: str, limit: int, *, glance: bool = False) -> AuditPage:
         """See ``Trail``."""
-        fits = _line_filter(wanted)
-        found = await self._reading(partial(trail_page, self._directory, fits, before=int(cursor or 0), limit=limit))
+        look = partial(
+            trail_page,
+            self._directory,
+            _line_filter(wanted),
+            before=int(cursor or 0),
+            limit=limit,
+            max_bytes=MAX_GLANCE if glance else MAX_BYTES,
+            is_first=_beginning(wanted.session),
+        )
+        found = await self._reading(look)
         events = tuple(event for line in found.lines if isinstance(event := msgspec.json.decode(line), dict))
         return AuditPage(events=events, next=str(found.before or ""))
 
@@ -98,7 +109,7 @@ def _line_filter(wanted: Wanted) -> Callable[[bytes], bool]:
     events = [f'"event":"{name.strip()}"'.encode() for name in wanted.event.split(",") if name.strip()]
     session = wanted.session.encode()
     either = [b'"session":"' + session + b'"', b'"of":"' + session + b'"'] if session else []
-    text = msgspec.json.encode(wanted.text)[1:-1].lower() if wanted.text else b""
+    text = _text(wanted)
 
     def fits(line: bytes) -> bool:
         return (
@@ -109,6 +120,21 @@ def _line_filter(wanted: Wanted) -> Callable[[bytes], bool]:
         )
 
     return fits
+
+
+def _text(wanted: Wanted) -> bytes:
+    """Return the text that is looked for as it stands in a line, in lower case."""
+    return msgspec.json.encode(wanted.text)[1:-1].lower()
+
+
+def _beginning(session: str) -> Callable[[bytes], bool]:
+    """Return what tells the line with which a session begins: nothing of it stands before."""
+    mark = f'"session":"{session}"'.encode()
+
+    def begins(line: bytes) -> bool:
+        return bool(session) and b'"event":"session.requested"' in line and mark in line
+
+    return begins
 
 
 class SessionsHere:
@@ -130,7 +156,8 @@ class SessionsHere:
             return SessionsPage(sessions=tuple(live[:limit]), live=len(live), next="")
         fits = partial(_fits, wanted)
         rest = max(1, limit - len(live[:limit]))
-        found = await self._reading(partial(past_sessions, self._trail, fits, before=int(cursor or 0), limit=rest))
+        hint = _text(wanted) if wanted.text.isascii() else b""
+        found = await self._reading(partial(past_sessions, self._trail, fits, before=int(cursor or 0), limit=rest, hint=hint))
         past = tuple(_past(one) for one in found.sessions)
         return SessionsPage(sessions=(*live[:limit], *past), live=len(live), next=str(found.before or ""))
 
@@ -143,7 +170,8 @@ class SessionsHere:
         def fits(one: PastSession) -> bool:
             return one.session == session
 
-        found = await self._reading(partial(past_sessions, self._trail, fits, limit=1, max_bytes=MAX_ONE))
+        hint = session.lower().encode()
+        found = await self._reading(partial(past_sessions, self._trail, fits, limit=1, max_bytes=MAX_ONE, hint=hint))
         if not found.sessions:
             raise NoSuchTarget(notice="there is no such session")
         return _past(found.sessions[0])

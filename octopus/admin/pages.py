@@ -56,7 +56,7 @@ class PlainPages:
             live=await _if_known(self._ports.sessions.page(Wanted(outcome="live", login=mine), "", GLANCE)),
             report=await _if_known(self._ports.capacity.report()),
             unique=await _if_known(self._ports.unique.page("", "", 1000)),
-            refusals=await _if_known(self._ports.trail.page(refusals, "", GLANCE)),
+            refusals=await _if_known(self._ports.trail.page(refusals, "", GLANCE, glance=True)),
             glance=GLANCE,
         )
 

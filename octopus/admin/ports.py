@@ -57,8 +57,8 @@ class Sessions(Protocol):
 class Trail(Protocol):
     """The audit trail."""
 
-    async def page(self, wanted: Wanted, cursor: str, limit: int) -> AuditPage:
-        """Return a page. Raise InvalidRequest, AuditUnavailable."""
+    async def page(self, wanted: Wanted, cursor: str, limit: int, *, glance: bool = False) -> AuditPage:
+        """Return a page; at a ``glance`` only of what happened lately. Raise InvalidRequest, AuditUnavailable."""
         ...
 
     async def write(self, event: str, *, login: str, client: str, session: str = "", **data: Any) -> None:

@@ -50,11 +50,18 @@ _LINE = msgspec.json.Decoder(_Line)
 
 
 def past_sessions(
-    directory: Path, fits: Callable[[PastSession], bool], *, before: int = 0, limit: int = 100, max_bytes: int = MAX_BYTES
+    directory: Path,
+    fits: Callable[[PastSession], bool],
+    *,
+    before: int = 0,
+    limit: int = 100,
+    max_bytes: int = MAX_BYTES,
+    hint: bytes = b"",
 ) -> SessionsPage:
     """Return at most ``limit`` sessions whose end lies before that ``seq`` and that fit. Raise AuditUnavailable.
 
-    ``fits`` is asked before a session's kind and command are known; they stay "" where the beginning lies too far back.
+    ``fits`` is asked before a session's kind and command are known; they stay "" where the beginning lies too far back. ``hint`` (in
+    lower case) stands in every line that can fit, in any case; lines without it are not even read.
     """
     found: dict[str, PastSession] = {}
     looked = after = next_page = 0
@@ -62,7 +69,7 @@ def past_sessions(
     for seq, raw in from_end(directory, before):
         looked += len(raw)
         if not next_page and any(end in raw for end in _ENDS):
-            one = _ended(raw)
+            one = _ended(raw) if not hint or hint in raw.lower() else None
             if one is not None and fits(one):
                 found[one.session] = one
                 if not one.kind:  # what never began tells all of it in one line

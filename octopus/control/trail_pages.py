@@ -35,14 +35,28 @@ class TrailPage:
     before: int
 
 
-def page(directory: Path, fits: Callable[[bytes], bool], *, before: int = 0, limit: int = 100, max_bytes: int = MAX_BYTES) -> TrailPage:
-    """Return at most ``limit`` lines before that ``seq`` that fit. Raise AuditUnavailable."""
+def _never(line: bytes) -> bool:
+    return False
+
+
+def page(
+    directory: Path,
+    fits: Callable[[bytes], bool],
+    *,
+    before: int = 0,
+    limit: int = 100,
+    max_bytes: int = MAX_BYTES,
+    is_first: Callable[[bytes], bool] = _never,
+) -> TrailPage:
+    """Return at most ``limit`` lines before that ``seq`` that fit; before one that ``is_first`` none does. Raise AuditUnavailable."""
     found: list[bytes] = []
     looked = following = 0
     for seq, line in from_end(directory, before):
         looked += len(line)
         if fits(line):
             found.append(line)
+            if is_first(line):
+                break
         if len(found) >= limit or looked > max_bytes:
             following = seq
             break

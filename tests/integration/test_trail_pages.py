@@ -105,6 +105,15 @@ def test_a_page_gives_up_where_nothing_fits(tmp_path: Path) -> None:
     assert (found.lines, 80 < found.before < 100) == ((), True)
 
 
+def test_nothing_is_looked_for_before_the_first(tmp_path: Path) -> None:
+    """A session's lines are found without going through the years before it."""
+    trail = Written(tmp_path)
+    for event in ("a", "b", "a", "a"):
+        trail.add(event)
+    found = page(tmp_path, lambda line: b'"event":"a"' in line, is_first=lambda line: b'"seq":3,' in line)
+    assert (seqs(found.lines), found.before) == ([4, 3], 0)
+
+
 def test_no_trail_is_an_empty_one(tmp_path: Path) -> None:
     """A directory that is not there is a fault."""
     assert page(tmp_path, lambda line: True).lines == ()
@@ -135,6 +144,14 @@ def test_sessions_by_their_end_with_what_their_beginning_says(tmp_path: Path) ->
         ("s-3", "shell", "", "denied", None, ()),
     ]
     assert found[0].began < found[0].ended
+
+
+def test_a_hint_leaves_lines_unread_that_cannot_fit(tmp_path: Path) -> None:
+    """And none that can, in whatever case it stands there."""
+    trail = Written(tmp_path)
+    for session in ("s-1", "s-2", "S-1"):
+        trail.add("session.denied", session, kind="shell")
+    assert [one.session for one in past_sessions(tmp_path, everyone, hint=b"s-1").sessions] == ["S-1", "s-1"]
 
 
 def test_pages_of_sessions_hold_each_once(tmp_path: Path) -> None:

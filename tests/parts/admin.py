@@ -39,7 +39,7 @@ from octopus.identity.passwords import hash_password
 
 PASSWORD = "a pass-word of hers"
 PEOPLE = {"alice": ["platform"], "bob": ["dev"], "mallory": ["visitors"]}
-TOKENS = {"ci": ("token of ci", "operator"), "board": ("token of board", "viewer")}
+TOKENS = {"ci": ("token-of-ci", "operator"), "board": ("token-of-board", "viewer")}
 FRAMEWORK = "f-1"
 EVIL = "<script>alert(1)</script>"
 ESCAPE = "\x1b]0;owned\x07"
