@@ -240,6 +240,7 @@ async def test_what_is_asked_for_wrongly_is_refused_in_a_line(here: Admin) -> No
     assert wrong.status_code == 415
 
 
+@pytest.mark.timeout(300)
 async def test_ten_thousand_agents_are_shown_page_by_page(tmp_path: Path) -> None:
     """The picture stays small, the table has a page, the API too."""
     async with admin(
