@@ -181,4 +181,6 @@ def _worker_settings(config: Config, *, recordings: Path, log_level: str) -> Wor
         engine_start=docker.start_timeout,
         engine_exit=docker.exit_timeout,
         engine_calls=docker.calls,
+        spool_directory=docker.spool_directory,
+        spool_size=docker.spool_size,
     )

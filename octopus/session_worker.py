@@ -9,6 +9,7 @@ from pathlib import Path
 from octopus import log
 from octopus.control.plane import Plane
 from octopus.engine.backend import DockerBackend, EngineBackend
+from octopus.engine.file_shell import FileLimits
 from octopus.engine.forward import DockerForwards
 from octopus.engine.limits import EngineLimits
 from octopus.engine.mesos_exec import MesosBackend
@@ -28,7 +29,8 @@ async def gateway(settings: WorkerSettings, plane: Plane) -> AsyncIterator[Gatew
         exit=settings.engine_exit,
         threads=settings.engine_calls,
     )
-    docker = DockerBackend(limits)
+    files = FileLimits(spool=settings.spool_size, spool_directory=settings.spool_directory)
+    docker = DockerBackend(limits, file_limits=files)
     async with EngineBackend(docker, MesosBackend(limits)) as backend:
         yield Gateway(
             plane=plane,

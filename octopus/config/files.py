@@ -71,6 +71,10 @@ def _directory(value: str, info: ValidationInfo) -> str:
     return str(path)
 
 
+def _directory_if_any(value: str, info: ValidationInfo) -> str:
+    return _directory(value, info) if value else ""
+
+
 def _resolve(value: str, info: ValidationInfo) -> Path:
     if "\0" in value:
         raise ValueError("a path holds no NUL")
@@ -78,6 +82,7 @@ def _resolve(value: str, info: ValidationInfo) -> Path:
 
 
 File = Annotated[str, AfterValidator(_file)]
+OptionalDirectory = Annotated[str, AfterValidator(_directory_if_any)]
 """The absolute path of a file that exists, or "" for none."""
 PrivateFile = Annotated[str, AfterValidator(_private_file), CREDENTIAL]
 """As File, and nobody but its owner may read it."""

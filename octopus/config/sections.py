@@ -30,7 +30,7 @@ from octopus.config.fields import (
     UserFilter,
     Workers,
 )
-from octopus.config.files import Directory, File, PrivateFile, Secret
+from octopus.config.files import Directory, File, OptionalDirectory, PrivateFile, Secret
 from octopus.config.measures import Capacity, Metrics, Usage
 from octopus.config.section import NO_SECRET, Section
 from octopus.config.urls import EngineUrl, HttpUrls, LdapUrls, ZooKeeperUrl
@@ -147,6 +147,10 @@ class Docker(Section):
     """How long a command may run on after it has closed its output."""
     calls: Annotated[int, Field(ge=1, le=256)] = 4
     """API calls in flight to one engine."""
+    spool_directory: OptionalDirectory = ""
+    """Where files are meanwhile that pass to and from containers without a shell; empty is the usual place for temporary files."""
+    spool_size: Annotated[Size, Field(ge=1)] = 8 << 30
+    """The largest of them."""
 
 
 class PolicyRule(Section):

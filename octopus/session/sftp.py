@@ -13,7 +13,7 @@ from typing import TypeVar
 from asyncssh.packet import PacketDecodeError, SSHPacket, String, UInt32
 
 from octopus.core.errors import InvalidRequest
-from octopus.core.files import FileFailure, FileUnsupported
+from octopus.core.files import FileFailure, FileUnsupported, NoSpace
 from octopus.session import sftp_wire as wire
 from octopus.session.file_access import FileAccess, FileForbidden
 from octopus.session.file_stream import FileStream
@@ -122,7 +122,7 @@ class SftpServer:
         try:
             return await serve(packet)
         except FileFailure as error:
-            if isinstance(error, FileForbidden | FileUnsupported):
+            if isinstance(error, FileForbidden | FileUnsupported | NoSpace):
                 await self._say(error.notice)
             return Answer.STATUS, wire.status(error.sftp_status, error.notice)
         except PacketDecodeError:

@@ -10,7 +10,8 @@ class WorkerSettings(Value, frozen=True, kw_only=True):
 
     ``stop_grace`` is what a session that is told to end gets before its connection is cut.
 
-    ``log_level`` is a name of logging's. ``engine_…`` are the limits of calls to an agent's engine.
+    ``log_level`` is a name of logging's. ``engine_…`` are the limits of calls to an agent's engine. ``spool_…`` are
+    where files of containers without a shell are meanwhile, and how large the largest may be, in bytes.
     """
 
     host_keys: str
@@ -28,3 +29,5 @@ class WorkerSettings(Value, frozen=True, kw_only=True):
     engine_start: float = 15.0
     engine_exit: float = 60.0
     engine_calls: int = 4
+    spool_directory: str = ""
+    spool_size: int = 8 << 30

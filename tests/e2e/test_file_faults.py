@@ -15,7 +15,8 @@ import pytest_asyncio
 
 from tests.e2e.gateway import HOST, Gateway, Sections
 from tests.e2e.planes import becomes
-from tests.e2e.scene import IPS, Scene, behind, gateway_for, own_socket
+from tests.e2e.scene import IPS, Scene, behind, gateway_for, launch, on, own_socket
+from tests.e2e.test_full_disk import small_disk
 from tests.e2e.trail import Chapter
 from tests.parts.proxy import Proxy, in_front_of
 from tests.parts.tools import need
@@ -26,8 +27,12 @@ IMAGES = {"web_front": "/web/front", "ops_bare": "/ops/bare"}
 PROTOCOLS = ["-s", "-O"]
 SIZE = 256 << 20
 USERS: Sections = {"auth.users": {"file": "users.toml"}}
+RULES: Sections = {"policy": [{"users": ["alice"], "apps": ["/**"], "allow": ["exec", "download", "upload"]}]}
 CHANGES = re.compile(rb"(PUT|GET) /v[0-9.]+/containers/[^ ]+/archive\?path=%2Fcut")
 """Where there is no shell: a file on its way in or out. The directory of one on its way in is /cut."""
+
+
+__all__ = ["small_disk"]
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,7 @@ async def stage(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Async
     """Give that gateway, and in both containers a directory /cut with a large file in it."""
     async with in_front_of(own_socket(scene.engines[0]).url).serve(IPS[0]) as proxy:
         limits: dict[str, Any] = {"url": f"http://{{ip}}:{proxy.port}", "call_timeout": "5s"}
-        rules: Sections = {"policy": [{"users": ["alice"], "apps": ["/**"], "allow": ["exec", "download", "upload"]}]}
-        async with gateway_for(scene.people, USERS, behind(scene.cluster), {"docker": limits}, rules) as running:
+        async with gateway_for(scene.people, USERS, behind(scene.cluster), {"docker": limits}, RULES) as running:
             await running.serves("web_front", key=scene.people.alice.key)
             stage = Stage(scene, running, proxy, tmp_path_factory.mktemp("cut"))
             with (stage.directory / "large").open("wb") as file:
@@ -173,20 +177,50 @@ async def test_engine_that_is_cut(stage: Stage, met: Any, name: str, way: str, p
 async def test_full_disk_in_the_container(stage: Stage, protocol: str) -> None:
     """What does not fit is told and leaves nothing: 256 MiB into the 64 of /dev/shm, after something that fits."""
     ssh, key = stage.gateway.ssh, stage.scene.people.alice.key
+    roomy = f"roomy{PROTOCOLS.index(protocol)}"
+    [task] = await launch(stage.scene.cluster, f"/ops/{roomy}", mem=512, **on(1))  # in 64 MiB the kernel would kill who fills as many
+    await stage.gateway.serves(f"ops_{roomy}", key=key)
     await stage.gateway.still()
     record = stage.gateway.trail.from_now()
     argv = [need("scp", "openssh-client"), protocol, *ssh.options, "-i", str(key)]
     (stage.directory / "fits").write_bytes(b"fits")
     ended = await ssh.run_program(
-        [*argv, str(stage.directory / "fits"), str(stage.directory / "large"), f"web_front@{HOST}:/dev/shm/"], stdin=None
+        [*argv, str(stage.directory / "fits"), str(stage.directory / "large"), f"ops_{roomy}@{HOST}:/dev/shm/"], stdin=None
     )
     assert ended.status == 1, ended
+    assert b"no space left" in ended.stderr, ended
     [story] = await record.sessions()
     assert [event["complete"] for event in story.events if event["event"] == "file.uploaded"] == [True, False]
     assert story.names[-1] == "session.ended"
-    listed = await ssh.run("web_front", "ls -A /dev/shm; rm /dev/shm/*", key=key)
+    listed = await ssh.run(f"ops_{roomy}", "ls -A /dev/shm", key=key)
     assert listed.stdout == b"fits\n"
-    await stage.nothing_left("web_front", stage.files("web_front"))
+    await becomes(lambda: len(stage.scene.engine(task).processes(stage.scene.container(task))), 1)
+    stage.scene.cluster.scale(f"/ops/{roomy}", 0)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_full_disk_of_the_spool(stage: Stage, small_disk: Path, protocol: str) -> None:
+    """Where there is no shell 256 MiB do not fit through four, either way: that is told, and nothing is left, there or here."""
+    docker = {"url": f"http://{{ip}}:{stage.proxy.port}", "spool_directory": str(small_disk)}
+    scene, before = stage.scene, stage.files("ops_bare")
+    async with gateway_for(scene.people, USERS, behind(scene.cluster), {"docker": docker}, RULES) as gateway:
+        await gateway.serves("web_front", key=scene.people.alice.key)
+        await gateway.still()
+        record = gateway.trail.from_now()
+        argv = [need("scp", "openssh-client"), protocol, *gateway.ssh.options, "-i", str(scene.people.alice.key)]
+        there = f"ops_bare@{HOST}:/cut"
+        for words in ([str(stage.directory / "large"), f"{there}/new"], [f"{there}/there", str(stage.directory / "back")]):
+            ended = await gateway.ssh.run_program([*argv, *words], stdin=None)
+            assert ended.status == 1, ended
+            assert b"the gateway's spool is full" in ended.stderr, ended
+        stories = await record.sessions(2)
+        assert [story.end["event"] for story in stories] == ["session.ended"] * 2
+        told = [event["complete"] for story in stories for event in story.events if event["event"].startswith("file.")]
+        assert told[0] is False
+        assert True not in told
+        assert list(small_disk.iterdir()) == []
+        assert Stage(scene, gateway, stage.proxy, stage.directory).spooled() == []
+    assert stage.files("ops_bare") - before == set()
 
 
 async def ended_badly(record: Chapter, way: str) -> None:
