@@ -136,6 +136,8 @@ def tls_context(address: EngineAddress) -> ssl.SSLContext:
     if not address.tls_ca:
         raise OSError("https:// needs the CA that signed the engine's certificate")
     context = ssl.create_default_context(cafile=address.tls_ca)
+    # Python before 3.11.4 takes an end without close_notify for a good one: output that somebody cut off would seem whole.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if address.tls_cert:
         context.load_cert_chain(address.tls_cert, address.tls_key or None, password=lambda: b"")  # never ask on a terminal
     return context

@@ -138,7 +138,7 @@ def test_a_gateway_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> Non
     octopus("hostkeys", "create", "--config", path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        runtime = {"OCTOPUS_SSH__RUNTIME_DIRECTORY": str(tmp_path / "run"), "OCTOPUS_SSH__LISTEN": address}
+        runtime = {"OCTOPUS_SSH__RUNTIME_DIRECTORY": str(tmp_path / "run"), "OCTOPUS_SSH__LISTEN": address, "OCTOPUS_ADMIN__LISTEN": ""}
         in_use = octopus("serve", "--config", path, **runtime)
         no_trail = octopus("serve", "--config", path, **runtime, OCTOPUS_AUDIT__DIRECTORY="/proc/nowhere")
     for ended, status, word in ((in_use, 78, address), (no_trail, 69, "/proc/nowhere")):
