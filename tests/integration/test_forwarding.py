@@ -306,6 +306,7 @@ async def test_idle_forwarding_is_closed(part: GatewayPart) -> None:
         assert await reader.read() == b""
         [end] = await part.plane.ended()
         assert (end.event, end.data["reason"]) == ("session.failed", "idle")
+        part.plane.obligations = Obligations()
         await ssh.open_connection("localhost", server.port)
     assert len(await part.plane.ended(2)) == 2
 

@@ -15,6 +15,7 @@ import pytest
 from octopus.demo.images import busybox_program
 from octopus.engine.reaper import SWEEP
 from tests.parts.tools import need
+from tests.streams import until
 
 TOOLS = os.environ.get("PATH", "")
 
@@ -92,7 +93,8 @@ async def test_a_child_that_cleared_its_environment_goes_with_its_session(name: 
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
         assert await sweep(name, TOOLS, "KILL\nEXIT\n", token) == [2]
         await process.wait()
-        assert not any(_alive(pid) for pid in children.split())
+        # A signal is sent at once and takes effect when the process is run next.
+        await until(lambda: not any(_alive(pid) for pid in children.split()))
 
 
 @pytest.mark.parametrize("name", ["dash", "bash", "ash"])
