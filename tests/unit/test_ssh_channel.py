@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from octopus.core.errors import Disconnected
 from octopus.core.types import Input, InputEof, Resize, Signal, TermSize
+from octopus.session.courtesy import Courtesy
 from octopus.session.ssh_channel import ClientChannel
 from octopus.session.ssh_connection import GatewayConnection
 from octopus.session.ssh_stream import CHUNK
 
 
 def channel(**limits: Any) -> ClientChannel:
-    """Return a channel with a terminal, with no connection under it."""
-    opened = ClientChannel(cast(GatewayConnection, None), lambda _: None, **limits)
+    """Return a channel with a terminal, with nothing of a connection under it but its courtesy."""
+    opened = ClientChannel(cast(GatewayConnection, SimpleNamespace(courtesy=Courtesy())), lambda _: None, **limits)
     opened.pty_requested("xterm", (80, 24, 0, 0), {})
     return opened
 
