@@ -134,6 +134,7 @@ async def test_what_is_typed_without_echo_is_not_recorded(part: GatewayPart) -> 
         await terminal.expect(rb"Password: ")
         terminal.send(b"wonder\r")
         await terminal.expect(rb"READ WONDER\r\n")
+        await terminal.expect(rb"\$ ")  # what is typed while something else is written is left out as well
         terminal.send(b"exit\r")
         await terminal.wait()
     [end] = await part.plane.ended()
