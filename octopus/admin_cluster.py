@@ -21,6 +21,7 @@ from octopus.fleet.report import Report, coverages
 from octopus.fleet.seen import Seen
 from octopus.fleet.simulation import Simulation, read_question
 from octopus.fleet.unique_scaler import UniqueScaler
+from octopus.fleet.usage import UsageReport, UsageSampler
 from octopus.fleet.working import ReportQuestion, reported, simulated
 
 KEPT = 15.0
@@ -110,10 +111,19 @@ class TasksHere:
 class CapacityHere:
     """Figures of the cluster: the latest of those that are worked out on a timer, else new ones from a process of their own."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float], reports: CapacityReports, *, one_engine: bool = False) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock: Callable[[], float],
+        reports: CapacityReports,
+        usage: UsageSampler | None = None,
+        *,
+        one_engine: bool = False,
+    ) -> None:
         self._cluster = cluster
         self._clock = clock
         self._timed = reports
+        self._usage = usage
         self._one_engine = one_engine
         self._reports = Recent(self._report, clock)
         self._simulations = asyncio.Semaphore(AT_ONCE)
@@ -136,6 +146,10 @@ class CapacityHere:
     def history(self) -> Sequence[tuple[float, Mapping[str, float]]]:
         """See ``Capacity``."""
         return [(sample.at, _shares(sample)) for sample in self._timed.history.samples()]
+
+    def usage(self) -> UsageReport | None:
+        """See ``Capacity``."""
+        return self._usage.latest if self._usage is not None else None
 
     async def _report(self) -> Report:
         return await reported(self._cluster, ReportQuestion(now=self._clock()))

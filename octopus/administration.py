@@ -26,15 +26,18 @@ from octopus.config import Config
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import Authenticator, ControlPlane
 from octopus.control.operator_calls import OperatorCalls
+from octopus.core.errors import printable
 from octopus.core.inventory import FeedStatus
 from octopus.core.policy import Policy
 from octopus.fleet.capacity_report import CapacityReports
 from octopus.fleet.report import Report
 from octopus.fleet.simulation import Simulation
 from octopus.fleet.unique_scaler import UniqueScaler
+from octopus.fleet.usage import UsageSampler
 
 STALE = 120.0
 """Seconds for which what is known of a cluster is good while its feed fails."""
+SILENT = "no server of it answers as it should"
 PROBE_INTERVAL = 10.0
 """Seconds between two questions to the directory, however often somebody asks whether it is there."""
 
@@ -53,6 +56,7 @@ class Rooms:
     recordings: Path
     reports: CapacityReports
     scaler: UniqueScaler | None = None
+    usage: UsageSampler | None = None
 
 
 def server(config: Config, rooms: Rooms, stack: AsyncExitStack) -> AdminServer | None:
@@ -94,7 +98,7 @@ def _ports(config: Config, rooms: Rooms, reading: Reading) -> Ports:
         sessions=SessionsHere(live, calls, directory, rooms.recordings, reading),
         trail=TrailOnDisk(directory, rooms.log, reading, new_id),
         tasks=TasksHere(cluster, rooms.policy, config.ssh.listen[0].port),
-        capacity=CapacityHere(cluster, time.time, rooms.reports, one_engine=config.docker.inventory),
+        capacity=CapacityHere(cluster, time.time, rooms.reports, rooms.usage, one_engine=config.docker.inventory),
         unique=UniqueHere(cluster, time.time, config.unique.mode, rooms.scaler),
         dependencies=Readiness(rooms, servers=servers).dependencies,
         clock=time.time,
@@ -109,13 +113,13 @@ class Readiness:
         self._rooms = rooms
         self._servers = servers
         self._turn = asyncio.Lock()
-        self._probed = Dependency(name="directory", ready=False)
+        self._probed = Dependency(name="directory", ready=False, why=SILENT)
         self._probed_at = float("-inf")
 
     async def dependencies(self) -> Sequence[Dependency]:
         """Return the audit trail, the directory and the feeds."""
         problem = self._rooms.log.problem
-        trail = Dependency(name="audit trail", ready=not problem, error=problem)
+        trail = Dependency(name="audit trail", ready=not problem, why=printable(problem), error=problem)
         feeds = [_of_feed(feed.status()) for feed in self._rooms.sources.feeds]
         return [trail, await self._directory(), *feeds]
 
@@ -125,11 +129,12 @@ class Readiness:
             if now - self._probed_at >= PROBE_INTERVAL:
                 faults = await self._rooms.directory.probe()
                 ready = len(faults) < self._servers
-                self._probed = Dependency(name="directory", ready=ready, age=0.0 if ready else -1.0, error="; ".join(faults))
+                self._probed = Dependency(name="directory", ready=ready, age=0.0 if ready else -1.0, why=SILENT, error="; ".join(faults))
                 self._probed_at = now
             return self._probed
 
 
 def _of_feed(status: FeedStatus) -> Dependency:
     ready = status.since > 0 and (not status.error or status.age <= STALE)
-    return Dependency(name=status.name, ready=ready, age=status.age, error=status.error)
+    why = f"not read for {status.age:.0f} s" if status.since > 0 else "not read yet"
+    return Dependency(name=status.name, ready=ready, age=status.age, why=why, error=status.error)

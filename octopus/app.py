@@ -98,6 +98,7 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             recordings=recordings,
             reports=measuring.capacity,
             scaler=unique,
+            usage=measuring.usage,
         )
         pages = administration.server(config, rooms, stack)
         async with asyncio.TaskGroup() as tasks:

@@ -16,10 +16,13 @@ from octopus.admin.ports import Ports
 from octopus.admin.rendering import Pages
 from octopus.core.errors import InvalidDocument, OctopusError, Refused, Unavailable
 from octopus.core.resources import count
+from octopus.core.usage import Use
 
 RESOURCES = ("cpus", "mem", "disk", "ports")
 MOST_REFUSALS = 100
 """Agents that are named with why they refuse; the others are counted by reason."""
+MOST_APPS = 50
+"""Apps that are shown with what they really use."""
 MAX_DIGITS = 9
 
 
@@ -59,6 +62,8 @@ class CapacityPages:
         except OctopusError as error:
             return self._pages.render(request, "capacity.html", visitor, status, report=None, notice=error.notice, **_empty() | values)
         agents = [line for line in report.agents if text.casefold() in line.hostname.casefold()]
+        usage = self._ports.capacity.usage()
+        busy = usage.agents if usage else {}
         history = self._ports.capacity.history()
         return self._pages.render(
             request,
@@ -69,7 +74,12 @@ class CapacityPages:
             | {
                 "report": report,
                 "sums": [(name, report.sums[name], _sum_bar(report.sums[name])) for name in RESOURCES if name in report.sums],
-                "agents": [(line, [(name, *_agent_bar(line, name)) for name in RESOURCES]) for line in agents[begin : begin + limit]],
+                "agents": [
+                    (line, [(name, *_agent_bar(line, name, busy.get(line.agent))) for name in RESOURCES])
+                    for line in agents[begin : begin + limit]
+                ],
+                "apps": idlest(usage.apps if usage else {}),
+                "more_apps": max(0, len(usage.apps) - MOST_APPS) if usage else 0,
                 "next": str(begin + limit) if begin + limit < len(agents) else "",
                 "shown": len(agents),
                 "scatter": charts.scatter([(line.hostname, line.free.cpus, line.free.mem) for line in report.agents if not line.withheld]),
@@ -89,11 +99,25 @@ def _sum_bar(one: Any) -> list[charts.Part]:
     return charts.bar(one.total, [("used", one.used), ("away", away)])
 
 
-def _agent_bar(line: Any, name: str) -> tuple[list[charts.Part], int, int]:
-    """Return the bar of one resource of one agent, what is used and what there is."""
+def _agent_bar(line: Any, name: str, use: Use | None) -> tuple[list[charts.Part], int, int, int | None]:
+    """Return the bar of one resource of one agent, what is used, what there is, and what is really used where that is known."""
     total, used, free = (count(of.ports) if name == "ports" else int(getattr(of, name)) for of in (line.total, line.used, line.free))
     away = total - used if line.withheld else max(0, total - used - free)
-    return charts.bar(total, [("used", used), ("away", away)]), used, total
+    busy = really_used(use).get(name) if use else None
+    parts = charts.bar(total, [("used", used), ("away", away)])
+    return parts + (charts.bar(total, [("busy", busy)]) if busy is not None else []), used, total, busy
+
+
+def really_used(use: Use) -> dict[str, int]:
+    """Return what containers use, in the thousandths of the resources; no CPU where none was read twice yet."""
+    cpus = {"cpus": round(use.cpus * 1000)} if use.rated else {}
+    return cpus | {"mem": round(use.memory * 1000 / (1 << 20))}
+
+
+def idlest(apps: dict[str, Use]) -> list[tuple[str, Use, dict[str, int]]]:
+    """Return apps with what they really use, those first whose tasks reserve most CPU that they do not use."""
+    known = [(app, use, really_used(use)) for app, use in apps.items()]
+    return sorted(known, key=lambda one: (one[2].get("cpus", 0) - one[1].reserved.cpus, one[0]))[:MOST_APPS]
 
 
 def _question(form: dict[str, str]) -> bytes:

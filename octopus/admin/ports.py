@@ -75,7 +75,7 @@ class Tasks(Protocol):
 
 
 class Capacity(Protocol):
-    """How full the cluster is and what it would still take; ``Report`` and ``Simulation`` are ``octopus.fleet``'s."""
+    """How full the cluster is and what it would still take; the reports and ``Simulation`` are ``octopus.fleet``'s."""
 
     async def report(self) -> Any:
         """Return the Report. Raise Unavailable."""
@@ -87,6 +87,10 @@ class Capacity(Protocol):
 
     def history(self) -> Sequence[tuple[float, Mapping[str, float]]]:
         """Return figures of the last day, the oldest first: seconds since 1970 and shares (0 to 1) by name."""
+        ...
+
+    def usage(self) -> Any:
+        """Return the latest UsageReport, None where nobody measures what apps really use."""
         ...
 
 

@@ -15,12 +15,13 @@ from starlette.routing import Route
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
     """Something the gateway cannot do without. ``age``: seconds since it was known to work, -1 where that is not known.
 
-    ``error`` is for the operator, and is told to nobody who has not logged in.
+    ``why`` it is not ready, in words for anybody. ``error`` is for the operator, and is told to nobody who has not logged in.
     """
 
     name: str
     ready: bool
     age: float = -1.0
+    why: str = ""
     error: str = ""
 
 
@@ -30,6 +31,7 @@ class Named(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     ready: bool
     age: float
+    why: str
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +52,7 @@ def routes(dependencies: Dependencies, registry: CollectorRegistry) -> list[Rout
 
     async def readiness(request: Request) -> Response:
         found = await dependencies()
-        named = tuple(Named(name=one.name, ready=one.ready, age=round(one.age, 1)) for one in found)
+        named = tuple(Named(name=one.name, ready=one.ready, age=round(one.age, 1), why="" if one.ready else one.why) for one in found)
         answer = Readiness(ready=all(one.ready for one in found), dependencies=named)
         return Response(msgspec.json.encode(answer), 200 if answer.ready else 503, media_type="application/json")
 

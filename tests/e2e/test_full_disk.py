@@ -114,7 +114,7 @@ async def test_whatever_becomes_of_the_directory(scene: Scene, people: People, s
 
     def ready() -> dict[str, bool]:
         answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30)
-        return {one["name"]: one["ready"] for one in answer.json()["dependencies"]} | {"all": answer.status_code == 200}
+        return {one["name"]: not one["why"] for one in answer.json()["dependencies"]} | {"all": answer.status_code == 200}
 
     async with gateway_for(people, sections, behind(scene.cluster), over_tls(scene.engines[0])) as gateway:
         gateway.trail.path = audit / "audit.jsonl"

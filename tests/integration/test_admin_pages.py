@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +15,14 @@ import httpx
 import pytest
 
 from octopus.admin.watching import watched
-from octopus.core.types import AuditEvent
-from tests.parts.admin import ESCAPE, EVIL, Admin, admin, bearer, live_session, small_cluster
+from octopus.core.inventory import Agent
+from octopus.core.types import AuditEvent, ContainerClue
+from octopus.core.usage import Reading
+from octopus.fleet.capacity_report import TimedReport
+from octopus.fleet.usage import UsageSampler
+from octopus.fleet.working import ReportQuestion, reported
+from tests.parts.admin import ESCAPE, EVIL, Admin, admin, bearer, live_session, no_reports, small_cluster
+from tests.streams import until
 
 PAGES = ("/", "/sessions", "/tasks", "/capacity", "/unique", "/unique?app=/statsd", "/audit", "/sessions/s-evil", "/nowhere")
 HEADER = b'{"version":2,"width":80,"height":24}\n'
@@ -188,6 +196,39 @@ async def test_capacity_is_shown_and_simulated(here: Admin) -> None:
     assert answer.json()["outcomes"][0]["placement"]["least"] == 2
     faults = await here.client.post("/api/v1/capacity/simulate", json={"apps": {"id": "/a", "cpus": "x"}}, headers=bearer("board"))
     assert (faults.status_code, {"path", "error"} == set(faults.json()["errors"][0])) == (422, True)
+
+
+async def test_what_apps_really_use_stands_beside_what_they_reserve(tmp_path: Path) -> None:
+    """By agent and by app, once it was measured."""
+    cluster, read = small_cluster(), itertools.count(1)
+
+    async def stats(agent: Agent, clues: Sequence[ContainerClue]) -> dict[int, tuple[str, Reading]]:
+        second = next(read)
+        return {0: (f"c-{agent.id}", Reading(at=second, cpu=second * 50_000_000, memory=32 << 20))}
+
+    sampler = UsageSampler(cluster, stats, clock=time.time, interval=0.05)
+    sampling = asyncio.create_task(sampler.run())
+    await until(lambda: sampler.latest is not None and "/web" in sampler.latest.apps and sampler.latest.apps["/web"].rated)
+    sampling.cancel()
+    async with admin(tmp_path, cluster=cluster, usage=sampler) as here:
+        await here.log_in()
+        page = re.sub(r"<[^>]*>", " ", (await here.client.get("/capacity")).text)
+    assert "really used: 32 MB" in page
+    [row] = re.findall(r"/web\s+1\s+(\S+) / (\S+)\s+(\S+) MB / (\S+) MB", page)
+    assert row == ("0.1", "0.1", "32", "64")
+
+
+async def test_the_last_day_is_a_line(tmp_path: Path) -> None:
+    """From two samples on, with the times of the first and the last."""
+    cluster, reports = small_cluster(), no_reports()
+    found = await reported(cluster, ReportQuestion(now=1_700_000_000.0))
+    for at in (1_700_000_000.0, 1_700_003_600.0):
+        reports.history.note(TimedReport(at=at, took=0.1, sound=True, report=found))
+    async with admin(tmp_path, cluster=cluster, reports=reports) as here:
+        await here.log_in()
+        page = (await here.client.get("/capacity")).text
+    assert page.count("<polyline") == 2
+    assert ("2023-11-14 22:13" in page, "2023-11-14 23:13" in page) == (True, True)
 
 
 async def test_a_report_that_is_known_already_is_not_sent_again(here: Admin) -> None:

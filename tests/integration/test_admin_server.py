@@ -25,7 +25,7 @@ from octopus.core.errors import ConfigError
 from octopus.demo.certificates import Authority
 
 FINE = Dependency(name="directory", ready=True, age=1.25)
-BROKEN = Dependency(name="mesos", ready=False, age=-1.0, error="http://secret.example: connection refused")
+BROKEN = Dependency(name="mesos", ready=False, age=-1.0, why="not read yet", error="http://secret.example: connection refused")
 
 
 async def who(request: Request) -> JSONResponse:
@@ -60,13 +60,14 @@ async def served(*dependencies: Dependency, registry: CollectorRegistry | None =
 
 
 async def test_it_is_alive_and_says_what_it_waits_for() -> None:
-    """/readyz names each dependency and is 503 while one is missing; why it is missing is not told to strangers."""
+    """/readyz names each dependency, and is 503 while one is missing, with a word why; the whole error is not told to strangers."""
     async with served(FINE, BROKEN) as at, httpx.AsyncClient(base_url=f"http://{at}") as client:
         assert (await client.get("/healthz")).text == "ok\n"
         found = await client.get("/readyz")
     assert found.status_code == 503
-    named = [{"name": "directory", "ready": True, "age": 1.2}, {"name": "mesos", "ready": False, "age": -1.0}]
-    assert found.json() == {"ready": False, "dependencies": named}
+    fine = {"name": "directory", "ready": True, "age": 1.2, "why": ""}
+    broken = {"name": "mesos", "ready": False, "age": -1.0, "why": "not read yet"}
+    assert found.json() == {"ready": False, "dependencies": [fine, broken]}
 
 
 async def test_it_is_ready_when_all_it_needs_is_there() -> None:

@@ -34,6 +34,7 @@ from octopus.core.types import Allow, Connection, ContainerClue, EngineAddress, 
 from octopus.fleet.capacity_report import CapacityReports
 from octopus.fleet.history import EventHistory
 from octopus.fleet.unique_scaler import UniqueScaler
+from octopus.fleet.usage import UsageSampler
 from octopus.fleet.working import ReportQuestion
 from octopus.identity.passwords import hash_password
 
@@ -150,7 +151,15 @@ def live_session(session: str, *, login: str = "bob", task: str = "web.1", comma
 
 
 @asynccontextmanager
-async def admin(root: Path, *, cluster: Cluster | None = None, scaler: UniqueScaler | None = None, more: str = "") -> AsyncIterator[Admin]:
+async def admin(
+    root: Path,
+    *,
+    cluster: Cluster | None = None,
+    scaler: UniqueScaler | None = None,
+    reports: CapacityReports | None = None,
+    usage: UsageSampler | None = None,
+    more: str = "",
+) -> AsyncIterator[Admin]:
     """Run the admin below ``root``; ``more`` is added to its section of the configuration."""
     config = load(_written(root, more), {})
     async with AsyncExitStack() as stack:
@@ -179,8 +188,9 @@ async def admin(root: Path, *, cluster: Cluster | None = None, scaler: UniqueSca
             sources=sources,
             registry=CollectorRegistry(),
             recordings=root / "audit" / "recordings",
-            reports=CapacityReports(_no_report, sound=lambda: False, clock=time.time, ready=_at_once),
+            reports=reports or no_reports(),
             scaler=scaler,
+            usage=usage,
         )
         server = administration.server(config, rooms, stack)
         assert server
@@ -210,6 +220,11 @@ class _Nobody:
     async def replacement(self, target: Target) -> str:
         """Know none."""
         return ""
+
+
+def no_reports() -> CapacityReports:
+    """Return reports of a timer that never runs."""
+    return CapacityReports(_no_report, sound=lambda: False, clock=time.time, ready=_at_once)
 
 
 async def _no_report(question: ReportQuestion) -> Any:
