@@ -63,6 +63,7 @@ class Sshd:
             "MaxStartups 200",
             "MaxSessions 100",
             "PrintMotd no",
+            f"SetEnv HOME={self.directory}",  # what a shell does first on this machine is not ours to wait for
         ]
 
     def _greets(self) -> bool:
