@@ -174,6 +174,7 @@ def _worker_settings(config: Config, *, recordings: Path, log_level: str) -> Wor
         banner_file=ssh.banner_file,
         login_grace_time=ssh.login_grace_time,
         idle_timeout=ssh.idle_timeout,
+        bulk_share=ssh.bulk_share,
         drain_timeout=ssh.drain_timeout,
         proxy_protocol=ssh.proxy_protocol,
         log_level=log_level,

@@ -42,6 +42,7 @@ async def gateway(settings: WorkerSettings, plane: Plane) -> AsyncIterator[Gatew
             trusted_user_ca_keys=settings.trusted_user_ca_keys,
             login_grace_time=settings.login_grace_time,
             idle_timeout=settings.idle_timeout,
+            bulk_share=settings.bulk_share,
         )
 
 

@@ -55,6 +55,8 @@ class Ssh(Section):
     max_unauthenticated_per_address: Positive = 20
     drain_timeout: Timeout = 12 * 3600.0
     workers: Workers = 0
+    bulk_share: Annotated[float, Field(strict=False, ge=0.05, le=1.0)] = 0.33
+    """Of a worker's time for bulk data while somebody types in one of its sessions; 1 is no limit."""
     runtime_directory: Directory = "/run/octopus"
     """Sockets and locks of the running gateway; a restart finds the sessions of the one before through it."""
     trusted_user_ca_keys: File = ""

@@ -46,7 +46,7 @@ def new_id() -> str:
 
 class Gateway:
     """Serves SSH connections. Times in seconds; ``idle_timeout`` 0 is none and holds where a rule sets none. ``max_recording`` in
-    bytes of one session; ``max_channels`` at a time on one connection.
+    bytes of one session; ``max_channels`` at a time on one connection; ``bulk_share`` as ``Courtesy`` has it.
 
     Raise ConfigError: host keys missing or readable by others, a banner or authorities that cannot be read.
     ``clock`` gives seconds since 1970; ``new_id`` what is unique among sessions and connections of all workers.
@@ -64,6 +64,7 @@ class Gateway:
         trusted_user_ca_keys: str = "",
         login_grace_time: float = 30.0,
         idle_timeout: float = 0.0,
+        bulk_share: float = 0.33,
         keepalive_interval: float = 30.0,
         keepalive_count: int = 4,
         max_channels: int = 64,
@@ -85,7 +86,7 @@ class Gateway:
         self._sessions: dict[str, Session | ForwardSession] = {}
         self._marks = Marks()
         self._moved = 0
-        self._courtesy = Courtesy()
+        self._courtesy = Courtesy(share=bulk_share)
         self._options = _options(_host_keys(host_keys), login_grace_time, keepalive_interval, keepalive_count)
 
     @property
