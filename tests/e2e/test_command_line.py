@@ -67,6 +67,7 @@ async def test_interrupted_gateway_ends_its_sessions(scene: Scene, tmp_path: Pat
                 },
                 "auth.users": {"file": "users.toml"},
                 "audit": {"directory": "audit"},
+                "admin": {"listen": ""},
                 "mesos": {"masters": scene.cluster.mesos_urls},
                 "marathon": {"urls": scene.cluster.marathon_urls},
                 "docker": {"url": engine.url, "tls_ca": engine.tls_ca, "tls_cert": engine.tls_cert, "tls_key": engine.tls_key},
