@@ -18,8 +18,9 @@ lint: ground-test  ## form, mistakes, types
 unit: ground-test  ## pure tests; they alone must reach every branch of the core
 	$(BIN)/pytest tests/unit --cov=octopus/core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
+# What fails is run once more, by itself, and both runs are shown: a fault fails again, another program's burst of work does not.
 real: ground-test  ## against real engines, directories and clients
-	$(BIN)/pytest tests/integration tests/e2e
+	$(BIN)/pytest tests/integration tests/e2e || $(BIN)/pytest --last-failed --last-failed-no-failures none tests/integration tests/e2e
 
 bench: ground-test  ## figures, not gates
 	$(BIN)/pytest tests/benchmarks
