@@ -160,6 +160,13 @@ async def test_task_of_a_moment_ago(scene: Scene) -> None:
     assert (ended.status, ended.stdout.decode().strip()) == (0, task.id), ended.stderr
 
 
+async def listed(scene: Scene, text: str) -> None:
+    """Wait until the gateway knows of a task; a task too new to be known is looked up at a limited rate only."""
+    async with asyncio.timeout(60):
+        while text.encode() not in (await scene.gateway.ssh.run("alice+", "ps", text, key=scene.people.alice.key)).stdout:
+            pass
+
+
 async def test_container_that_lies_is_never_entered(scene: Scene, record: Chapter) -> None:
     """A container that takes another task's environment, label and name for its own is passed over: the task's own is entered."""
     task = scene.task("/ops/tool")
@@ -175,6 +182,7 @@ async def test_container_that_lies_is_never_entered(scene: Scene, record: Chapte
 async def test_container_in_the_name_of_a_task_is_not_enough(scene: Scene, record: Chapter) -> None:
     """Where a stranger's container stands under the very name of a task's, without its sandbox, nobody is let into it."""
     [task] = await launch(scene.cluster, "/ops/usurped", **on(1))
+    await listed(scene, "usurped")
     engine, real = scene.engine(task), scene.container(task)
     with engine.api() as api:
         api.rename(real, "set-aside")
