@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import asyncssh
@@ -84,6 +85,19 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         """Send a packet, without the empty one that asyncssh puts before each against an attack on CBC: none is offered."""
         if pkttype != MSG_IGNORE:
             super().send_packet(pkttype, *args, handler=handler)
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        """Take what came; until the person is known, acknowledge it at once.
+
+        A client that is not in a session yet waits with its next small packet until the last one is acknowledged (RFC 1122
+        4.2.3.4), and the kernel waits 40 ms with that where we have nothing to answer, as after NEWKEYS.
+        """
+        super().data_received(data, datatype)
+        if not self._auth_complete and self._transport is not None:
+            sock = self._transport.get_extra_info("socket")
+            if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+                with suppress(OSError):
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     @contextmanager
     def corked(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,40 @@ async def test_bulk_is_whole_and_memory_flat(part: GatewayPart, way: str) -> Non
         assert ended.stdout.split()[0].decode() == hashlib.sha256(b"x" * SIZE).hexdigest()
         sizes.append(resident())
     assert sizes[1] - sizes[0] < 24 << 20
+
+
+class Watched(socket.socket):
+    """A socket that notes how often it was told to acknowledge at once."""
+
+    acknowledged = 0
+
+    def setsockopt(self, *args: Any) -> None:
+        """Set an option."""
+        self.acknowledged += args[:2] == (socket.IPPROTO_TCP, socket.TCP_QUICKACK)
+        super().setsockopt(*args)
+
+
+async def test_a_client_that_waits_for_an_acknowledgement_gets_it_until_it_is_known(part: GatewayPart) -> None:
+    """OpenSSH sends small packets one by one until a session begins; the kernel would let each wait for 40 ms."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        connecting = asyncio.create_task(connecting_to(listener.getsockname()[1], part.key))
+        accepted, _ = await loop.sock_accept(listener)
+        with Watched(fileno=accepted.detach()) as server:
+            server.setblocking(False)
+            serving = asyncio.create_task(part.gateway.serve(server, "127.0.0.1:1"))
+            async with await connecting as connection:
+                known = server.acknowledged
+                assert known >= 4  # version, key exchange, service, authentication
+                await connection.run("true")
+                assert server.acknowledged == known
+            await serving
+
+
+async def connecting_to(port: int, key: Path) -> asyncssh.SSHClientConnection:
+    """Connect by asyncssh."""
+    return await asyncssh.connect("127.0.0.1", port, username="t", client_keys=[str(key)], known_hosts=None, config=None)
 
 
 async def test_many_key_exchanges_lose_nothing(part: GatewayPart) -> None:
