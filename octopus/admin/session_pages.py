@@ -19,7 +19,7 @@ from octopus.admin.ports import Ports, Wanted
 from octopus.admin.rendering import HERE, Pages
 from octopus.admin.shapes import SessionLine
 from octopus.admin.watching import watched
-from octopus.core.errors import NoSuchTarget, TooManySessions
+from octopus.core.errors import TooManySessions
 
 MAX_WATCHERS = 50
 EVENTS = 200
@@ -79,11 +79,11 @@ class SessionPages:
         return RedirectResponse(f"/sessions/{session}", 303)
 
     async def live(self, request: Request) -> Response:
-        """Stream a live terminal; that somebody watches is on the trail."""
+        """Stream a live terminal; that somebody watches is on the trail. 204 once it is over: a browser then asks no more."""
         visitor, session = await self._visible(request)
         file = await self._file(session)
         if session.outcome != LIVE or file is None:
-            raise NoSuchTarget(notice="there is nothing to watch")
+            return Response(status_code=204)
         if self._watchers >= MAX_WATCHERS:
             raise TooManySessions(notice=f"{MAX_WATCHERS} people are watching already")
         await self._tell("admin.watched", visitor, session)

@@ -25,9 +25,11 @@ seen: Counter[str] = Counter()
 """What was looked at in the whole run."""
 
 
-async def faults(directory: Path, audit: Path, secrets: Iterable[str], asciinema: str, *, in_order: bool) -> list[str]:
+async def faults(
+    directory: Path, audit: Path, secrets: Iterable[str], marks: Iterable[str], asciinema: str, *, in_order: bool
+) -> list[str]:
     """Return what must not be in what a gateway left in its ``directory``; ``in_order`` when it ended as it should."""
-    wrong = await asyncio.to_thread(told, directory, secrets)
+    wrong = await asyncio.to_thread(told, directory, secrets, marks)
     if (audit / "audit.jsonl").exists():
         verdict = await asyncio.to_thread(verify, audit)
         wrong += [f"{fault.file}:{fault.line}: {fault.text}" for fault in verdict.faults]
@@ -38,16 +40,21 @@ async def faults(directory: Path, audit: Path, secrets: Iterable[str], asciinema
     return wrong
 
 
-def told(directory: Path, secrets: Iterable[str]) -> list[str]:
-    """Return each secret that stands in a file that was not given, as it is or in base64."""
+def told(directory: Path, secrets: Iterable[str], marks: Iterable[str]) -> list[str]:
+    """Return each secret that stands in a file that was not given, as it is or in base64.
+
+    The marks of sessions stand in the files of those that the next supervisor may have to clean up after, and nowhere else.
+    """
     wanted = [(secret, form) for secret in secrets for form in forms(secret)]
+    marked = [(mark, form) for mark in marks for form in forms(mark)]
     files = [path for path in directory.rglob("*") if path.is_file() and path.name not in GIVEN and not path.name.startswith(TYPED)]
     wrong = []
     for path in files:
         with contextlib.suppress(FileNotFoundError):
             content = path.read_bytes()
-            wrong += [f"{path.relative_to(directory)} tells {secret!r}" for secret, form in wanted if form in content]
-    seen.update(files=len(files), secrets=len(wanted))
+            sought = wanted if path.parent == directory / "run" / "sessions" else wanted + marked
+            wrong += [f"{path.relative_to(directory)} tells {secret!r}" for secret, form in sought if form in content]
+    seen.update(files=len(files), secrets=len(wanted) + len(marked))
     return wrong
 
 

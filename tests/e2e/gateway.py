@@ -102,7 +102,7 @@ class Gateway:
 
     async def left(self, *, in_order: bool = True) -> list[str]:
         """Return what must not be in all it wrote, now that it has ended; ``in_order`` where nobody killed it."""
-        return await evidence.faults(self.directory, self.audit, self.secrets | self.marks, program("asciinema"), in_order=in_order)
+        return await evidence.faults(self.directory, self.audit, self.secrets, self.marks, program("asciinema"), in_order=in_order)
 
     async def still(self) -> None:
         """Wait until every session has its end on the trail."""
