@@ -103,7 +103,7 @@ class _Recording(msgspec.Struct, frozen=True):
     path: str = ""
 
 
-class _Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True):
     """A line, as far as a session is told by it."""
 
     event: str
@@ -114,6 +114,7 @@ class _Line(msgspec.Struct, frozen=True):
     target: dict[str, str] = {}
     kind: str = ""
     command: str = ""
+    seconds: float = 0.0
     exit_status: int | None = None
     reason: str = ""
     recordings: tuple[_Recording, ...] = ()
@@ -130,7 +131,7 @@ class _Carried(msgspec.Struct, frozen=True):
     open: tuple[_Open, ...] = ()
 
 
-_LINE = msgspec.json.Decoder(_Line)
+LINE = msgspec.json.Decoder(Line)
 _CARRIED = msgspec.json.Decoder(_Carried)
 _TOLD_BY = frozenset({"session.requested", "exec", "session.started"}) | TERMINAL_EVENTS
 
@@ -140,15 +141,15 @@ def _told(lines: Iterable[bytes]) -> Iterator[PastSession]:
     open_sessions: dict[str, PastSession] = {}
     for raw in lines:
         try:
-            line = _LINE.decode(raw)
+            line = LINE.decode(raw)
             if line.event == CARRIED:
                 for one in _CARRIED.decode(raw).open:
-                    open_sessions.setdefault(one.session, _begun(one, began=""))
+                    open_sessions.setdefault(one.session, begun(one, began=""))
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         if line.event in _TOLD_BY:
-            before = open_sessions.pop(line.session) if line.session in open_sessions else _begun(line, began=line.time)
-            known = _told_more(before, line)
+            before = open_sessions.pop(line.session) if line.session in open_sessions else begun(line, began=line.time)
+            known = told_more(before, line)
             if line.event in TERMINAL_EVENTS:
                 yield known
             else:
@@ -156,7 +157,8 @@ def _told(lines: Iterable[bytes]) -> Iterator[PastSession]:
     yield from open_sessions.values()
 
 
-def _begun(one: _Line | _Open, *, began: str) -> PastSession:
+def begun(one: Line | _Open, *, began: str) -> PastSession:
+    """Return a session as its first line tells of it."""
     return PastSession(
         session=one.session,
         login=one.login,
@@ -175,7 +177,8 @@ def _begun(one: _Line | _Open, *, began: str) -> PastSession:
     )
 
 
-def _told_more(one: PastSession, line: _Line) -> PastSession:
+def told_more(one: PastSession, line: Line) -> PastSession:
+    """Return the session with what a later line of its adds; the one that ends it tells the outcome."""
     news: dict[str, Any] = {"kind": line.kind or one.kind, "command": line.command or one.command}
     if line.event in TERMINAL_EVENTS:
         paths = tuple(recording.path for recording in line.recordings)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import msgspec
 
-from octopus.control.session_history import PastSession
+from octopus.control.session_history import LINE, Line, PastSession, begun, told_more
 from octopus.control.trail_pages import MAX_BYTES, from_end
+from octopus.core.types import TERMINAL_EVENTS
 
 MAX_LOOK_BACK = 64 << 20
 """Bytes that are looked through for the beginnings of the sessions on a page: one may have begun long before it ended."""
-_OUTCOMES = {"session.ended": "ended", "session.failed": "failed", "session.denied": "denied"}
-_ENDS = tuple(f'"event":"{name}"'.encode() for name in _OUTCOMES)
+_ENDS = tuple(f'"event":"{name}"'.encode() for name in TERMINAL_EVENTS)
 _BEGINNINGS = (b'"event":"session.requested"', b'"event":"exec"')
 
 
@@ -25,28 +25,6 @@ class SessionsPage:
 
     sessions: tuple[PastSession, ...]
     before: int
-
-
-class _Recording(msgspec.Struct, frozen=True):
-    path: str = ""
-
-
-class _Line(msgspec.Struct, frozen=True):
-    event: str
-    session: str = ""
-    time: str = ""
-    login: str = ""
-    client: str = ""
-    target: dict[str, str] = {}
-    kind: str = ""
-    command: str = ""
-    seconds: float = 0.0
-    exit_status: int | None = None
-    reason: str = ""
-    recordings: tuple[_Recording, ...] = ()
-
-
-_LINE = msgspec.json.Decoder(_Line)
 
 
 def past_sessions(
@@ -88,24 +66,9 @@ def past_sessions(
 
 def _ended(raw: bytes) -> PastSession | None:
     line = _decoded(raw)
-    if line is None:
+    if line is None or line.event not in TERMINAL_EVENTS:
         return None
-    return PastSession(
-        session=line.session,
-        login=line.login,
-        client=line.client,
-        app=line.target.get("app", ""),
-        task=line.target.get("task", ""),
-        agent=line.target.get("agent", ""),
-        kind=line.kind,
-        command=line.command,
-        began=_earlier(line.time, line.seconds),
-        ended=line.time,
-        outcome=_OUTCOMES.get(line.event, ""),
-        exit_status=line.exit_status,
-        reason=line.reason,
-        recordings=tuple(one.path for one in line.recordings),
-    )
+    return told_more(begun(line, began=_earlier(line.time, line.seconds)), line)
 
 
 def _learn(raw: bytes, found: dict[str, PastSession], waiting: set[str]) -> None:
@@ -120,9 +83,9 @@ def _learn(raw: bytes, found: dict[str, PastSession], waiting: set[str]) -> None
     found[line.session] = msgspec.structs.replace(known, kind=line.kind, command=known.command or line.command, began=line.time)
 
 
-def _decoded(raw: bytes) -> _Line | None:
+def _decoded(raw: bytes) -> Line | None:
     try:
-        return _LINE.decode(raw)
+        return LINE.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
