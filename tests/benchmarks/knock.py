@@ -8,29 +8,15 @@ import time
 
 import asyncssh
 
-from tests.benchmarks.stub_engine import NAME
+from tests.benchmarks.visitors import connecting
 
 
 async def main(port: int, key: str, count: int, at_once: int) -> float:
     """Return the seconds that ``count`` connections take, ``at_once`` of them at a time."""
     loaded, room = asyncssh.read_private_key(key), asyncio.Semaphore(at_once)
-    ciphers = ["aes256-gcm@openssh.com"]
 
     async def visit() -> None:
-        async with (
-            room,
-            asyncssh.connect(
-                "127.0.0.1",
-                port,
-                username=NAME,
-                client_keys=[loaded],
-                known_hosts=None,
-                config=None,
-                agent_path=None,
-                encryption_algs=ciphers,
-                server_host_key_algs=["ssh-ed25519"],
-            ) as connection,
-        ):
+        async with room, connecting(port, loaded) as connection:
             ended = await connection.run("true", encoding=None)
             if ended.exit_status != 0:
                 raise SystemExit(f"refused: {ended.stderr!r}")

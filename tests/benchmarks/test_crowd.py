@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncssh
 import pytest
 
 from octopus.demo.process import Daemon
-from tests.benchmarks.figures import Figure, Table, busy, median, memory, ms
+from tests.benchmarks.figures import Figure, Table, busy, in_turn, median, memory, ms
 from tests.benchmarks.stub_engine import NAME
-from tests.e2e.gateway import HOST, Gateway, Sections
+from tests.benchmarks.visitors import AT_ONCE
+from tests.e2e.gateway import Gateway, Sections
 from tests.e2e.people import People
 from tests.e2e.scene import EVERYTHING, gateway_for
 
@@ -24,63 +23,16 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120
 
 SESSIONS = 1000
 CONNECTIONS = 2000
-ROUNDS = 21
+ROUNDS = 101
+WARM_UP = 10
 KNOCKS = 400
 CLIENTS = 2
-AT_ONCE = 8
-"""Clients of one address that are not known yet at a time: fewer than a gateway allows."""
-
-
-@dataclass
-class Crowd:
-    """Clients of one gateway, all of this process."""
-
-    gateway: Gateway
-    key: asyncssh.SSHKey
-    stack: AsyncExitStack
-    held: list[asyncssh.SSHClientConnection]
-
-    async def connect(self) -> asyncssh.SSHClientConnection:
-        """Log in."""
-        connecting = asyncssh.connect(
-            HOST,
-            self.gateway.port,
-            username=NAME,
-            client_keys=[self.key],
-            known_hosts=None,
-            config=None,
-            agent_path=None,
-            encryption_algs=["aes256-gcm@openssh.com"],
-            server_host_key_algs=["ssh-ed25519"],
-        )
-        connection = await self.stack.enter_async_context(connecting)
-        self.held.append(connection)
-        return connection
-
-    async def enter(self) -> float:
-        """Log in and open a shell; return the seconds to its prompt."""
-        began = time.perf_counter()
-        connection = await self.connect()
-        process = await connection.create_process(term_type="xterm", encoding=None)
-        await process.stdout.readuntil(b"# ")
-        return time.perf_counter() - began
-
-    async def grow(self, count: int, *, shells: bool) -> None:
-        """Have ``count`` connections in all."""
-        room = asyncio.Semaphore(AT_ONCE)
-
-        async def one() -> None:
-            async with room:
-                await (self.enter() if shells else self.connect())
-
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(count - len(self.held)):
-                tasks.create_task(one())
 
 
 @asynccontextmanager
-async def crowd(people: People, folder: Path) -> AsyncIterator[Crowd]:
-    """Run a gateway before the stub, and give it clients."""
+async def stubbed(people: People, folder: Path) -> AsyncIterator[Gateway]:
+    """Run a gateway before the stub."""
+    folder.mkdir()
     socket = folder / "engine.sock"
     command = [sys.executable, "-m", "tests.benchmarks.stub_engine", str(socket)]
     with Daemon(folder, command, socket.exists, start_timeout=30):
@@ -91,25 +43,70 @@ async def crowd(people: People, folder: Path) -> AsyncIterator[Crowd]:
         }
         async with gateway_for(people, inventory, {"ssh": {"workers": 2}}) as gateway:
             await gateway.serves(NAME, key=people.alice.key)
-            async with AsyncExitStack() as stack:
-                yield Crowd(gateway, asyncssh.read_private_key(people.alice.key), stack, [])
+            yield gateway
+
+
+@dataclass(frozen=True)
+class Visitors:
+    """People of a gateway, in a process of their own: beside a thousand connections of its own a client is slow, whatever it asks."""
+
+    process: asyncio.subprocess.Process
+
+    async def enter(self) -> float:
+        """Have one more come in, open a shell and leave; return the seconds to its prompt."""
+        await self._send(b"enter\n")
+        return float(await self._said())
+
+    async def held(self) -> int:
+        """Return how many of those who came and stayed are still in."""
+        await self._send(b"held\n")
+        return int(await self._said())
+
+    async def _send(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line)
+        await self.process.stdin.drain()
+
+    async def _said(self) -> bytes:
+        assert self.process.stdout is not None
+        return await self.process.stdout.readline()
+
+
+@asynccontextmanager
+async def visitors(gateway: Gateway, people: People, count: int, *, shells: bool = False) -> AsyncIterator[Visitors]:
+    """Have ``count`` people logged in meanwhile, each with a shell or without."""
+    arguments = [str(gateway.port), str(people.alice.key), str(count), "shells" if shells else "connections"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.benchmarks.visitors",
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        visiting = Visitors(process)
+        assert await visiting.held() == count
+        yield visiting
+    finally:
+        await process.communicate(b"")
 
 
 async def test_idle_sessions(people: People, tmp_path: Path, table: Table) -> None:
     """What a thousand shells that nobody types in hold in all processes of the gateway, and how long the next one takes to open."""
-    async with crowd(people, tmp_path) as people_in:
-        few = [await people_in.enter() for _ in range(ROUNDS)]
-        empty = memory(people_in.gateway.processes)
-        await people_in.grow(SESSIONS, shells=True)
-        full = memory(people_in.gateway.processes)
-        many = [await people_in.enter() for _ in range(ROUNDS)]
+    async with stubbed(people, tmp_path / "empty") as empty, stubbed(people, tmp_path / "full") as full:
+        before = memory(full.processes)
+        async with visitors(full, people, SESSIONS, shells=True), visitors(empty, people, 0) as first, visitors(full, people, 0) as late:
+            after = memory(full.processes)
+            await in_turn(WARM_UP, first.enter, late.enter)
+            few, many = await in_turn(ROUNDS, first.enter, late.enter)
     table.add(
         Figure(
             name="scale: memory of an idle session",
-            ours=f"{full / SESSIONS / 1024:.0f} KiB",
+            ours=f"{after / SESSIONS / 1024:.0f} KiB",
             goal="≤ 1 MiB",
             how=f"{SESSIONS} shells, all processes of the gateway (Pss) shared among them; "
-            f"{(full - empty) / (SESSIONS - ROUNDS) / 1024:.0f} KiB for each more",
+            f"{(after - before) / SESSIONS / 1024:.0f} KiB for each more",
         )
     )
     table.add(
@@ -127,18 +124,22 @@ async def test_idle_sessions(people: People, tmp_path: Path, table: Table) -> No
             theirs=ms(median(few)),
             ratio=median(many) / median(few),
             goal="flat",
-            how=f"median of {ROUNDS} before and after, engine stubbed out",
+            how=f"median of {ROUNDS} in turn with a gateway that holds none, clients in processes of their own; engine stubbed out; "
+            f"longest {ms(max(many))} beside {ms(max(few))}",
         )
     )
 
 
 async def test_connections(people: People, tmp_path: Path, table: Table) -> None:
     """Two thousand people who are logged in and do nothing, all of whom are still there at the end."""
-    async with crowd(people, tmp_path) as people_in:
-        await people_in.grow(CONNECTIONS, shells=False)
-        held = memory(people_in.gateway.processes)
-        assert not any(connection.is_closed() for connection in people_in.held)
-        took = await people_in.enter()
+    async with (
+        stubbed(people, tmp_path / "gateway") as gateway,
+        visitors(gateway, people, CONNECTIONS) as crowd,
+        visitors(gateway, people, 0) as late,
+    ):
+        held = memory(gateway.processes)
+        took = await late.enter()
+        assert await crowd.held() == CONNECTIONS
     table.add(
         Figure(
             name="scale: connections held",
@@ -151,8 +152,7 @@ async def test_connections(people: People, tmp_path: Path, table: Table) -> None
 
 async def test_connections_a_second(people: People, tmp_path: Path, table: Table) -> None:
     """How many people log in, run a command and leave in a second."""
-    async with crowd(people, tmp_path) as people_in:
-        gateway = people_in.gateway
+    async with stubbed(people, tmp_path / "gateway") as gateway:
         before = busy(gateway.processes)
         arguments = [str(gateway.port), str(people.alice.key), str(KNOCKS // CLIENTS), str(AT_ONCE)]
         clients = [
