@@ -175,6 +175,7 @@ def _worker_settings(config: Config, *, recordings: Path, log_level: str) -> Wor
         login_grace_time=ssh.login_grace_time,
         idle_timeout=ssh.idle_timeout,
         bulk_share=ssh.bulk_share,
+        post_quantum_only=ssh.post_quantum == "required",
         drain_timeout=ssh.drain_timeout,
         proxy_protocol=ssh.proxy_protocol,
         log_level=log_level,

@@ -43,6 +43,7 @@ async def gateway(settings: WorkerSettings, plane: Plane) -> AsyncIterator[Gatew
             login_grace_time=settings.login_grace_time,
             idle_timeout=settings.idle_timeout,
             bulk_share=settings.bulk_share,
+            post_quantum_only=settings.post_quantum_only,
         )
 
 

@@ -57,6 +57,8 @@ class Ssh(Section):
     workers: Workers = 0
     bulk_share: Annotated[float, Field(strict=False, ge=0.05, le=1.0)] = 0.33
     """Of a worker's time for bulk data while somebody types in one of its sessions; 1 is no limit."""
+    post_quantum: Literal["preferred", "required"] = "preferred"
+    """Whether connections are taken whose key exchange a quantum computer could undo later, from clients that know no better."""
     runtime_directory: Directory = "/run/octopus"
     """Sockets and locks of the running gateway; a restart finds the sessions of the one before through it."""
     trusted_user_ca_keys: File = ""

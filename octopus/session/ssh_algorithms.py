@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-KEY_EXCHANGES = ("curve25519-sha256", "curve25519-sha256@libssh.org", "mlkem768x25519-sha256", "diffie-hellman-group16-sha512")
+POST_QUANTUM = ("mlkem768x25519-sha256",)
+"""OpenSSH knows it since 9.9, PuTTY since 0.83. OpenSSH's older one (sntrup761x25519) asyncssh has only with liboqs, which few have."""
+KEY_EXCHANGES = ("curve25519-sha256", "curve25519-sha256@libssh.org", *POST_QUANTUM, "diffie-hellman-group16-sha512")
 """The client's order decides. curve25519 stands first since dropbear sends its guess ahead, which is right only if both sides'
 first are the same (RFC 4253 7); asyncssh takes a guess for right when it is what is agreed on in the end."""
 _ETM = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")

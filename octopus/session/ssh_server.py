@@ -46,7 +46,8 @@ def new_id() -> str:
 
 class Gateway:
     """Serves SSH connections. Times in seconds; ``idle_timeout`` 0 is none and holds where a rule sets none. ``max_recording`` in
-    bytes of one session; ``max_channels`` at a time on one connection; ``bulk_share`` as ``Courtesy`` has it.
+    bytes of one session; ``max_channels`` at a time on one connection; ``bulk_share`` as ``Courtesy`` has it;
+    ``post_quantum_only`` refuses clients without such a key exchange.
 
     Raise ConfigError: host keys missing or readable by others, a banner or authorities that cannot be read.
     ``clock`` gives seconds since 1970; ``new_id`` what is unique among sessions and connections of all workers.
@@ -65,6 +66,7 @@ class Gateway:
         login_grace_time: float = 30.0,
         idle_timeout: float = 0.0,
         bulk_share: float = 0.33,
+        post_quantum_only: bool = False,
         keepalive_interval: float = 30.0,
         keepalive_count: int = 4,
         max_channels: int = 64,
@@ -87,7 +89,8 @@ class Gateway:
         self._marks = Marks()
         self._moved = 0
         self._courtesy = Courtesy(share=bulk_share)
-        self._options = _options(_host_keys(host_keys), login_grace_time, keepalive_interval, keepalive_count)
+        key_exchanges = ssh_algorithms.POST_QUANTUM if post_quantum_only else ssh_algorithms.KEY_EXCHANGES
+        self._options = _options(_host_keys(host_keys), key_exchanges, login_grace_time, keepalive_interval, keepalive_count)
 
     @property
     def moved(self) -> int:
@@ -191,14 +194,18 @@ def _started(tasks: asyncio.TaskGroup, visit: Visit) -> None:
 
 
 def _options(
-    host_keys: Sequence[asyncssh.SSHKeyPair], login_grace_time: float, keepalive_interval: float, keepalive_count: int
+    host_keys: Sequence[asyncssh.SSHKeyPair],
+    key_exchanges: Sequence[str],
+    login_grace_time: float,
+    keepalive_interval: float,
+    keepalive_count: int,
 ) -> asyncssh.SSHServerConnectionOptions:
     """Return the options of every connection: nothing from configuration files, nothing offered that is not needed."""
     return asyncssh.SSHServerConnectionOptions(
         config=None,
         server_host_keys=host_keys,
         server_version="octopus",
-        kex_algs=list(ssh_algorithms.KEY_EXCHANGES),
+        kex_algs=list(key_exchanges),
         encryption_algs=list(ssh_algorithms.CIPHERS),
         mac_algs=list(ssh_algorithms.MACS),
         compression_algs=list(ssh_algorithms.COMPRESSIONS),

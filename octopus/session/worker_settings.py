@@ -21,6 +21,7 @@ class WorkerSettings(Value, frozen=True, kw_only=True):
     login_grace_time: float = 30.0
     idle_timeout: float = 0.0
     bulk_share: float = 0.33
+    post_quantum_only: bool = False
     drain_timeout: float = 12 * 3600.0
     stop_grace: float = 10.0
     proxy_protocol: bool = False
