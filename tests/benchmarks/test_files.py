@@ -1,6 +1,6 @@
 """What files cost: 1 GiB each way beside OpenSSH to a local disk, and many small ones beside sftp-server in the same container.
 
-Each figure is a ratio, of medians of runs that took turns: other things run on the machine too.
+Each figure is a ratio, of medians of runs that took turns. The gateway reaches its engine by the unix socket, as the rival does.
 """
 
 from __future__ import annotations
@@ -13,30 +13,43 @@ import os
 import tarfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from statistics import median
 
 import pytest
 
+from tests.benchmarks.figures import Figure, Table, busy, high, in_turn, median, ms
+from tests.benchmarks.rivals import Container
+from tests.benchmarks.test_bulk import NAME, Local, local
+from tests.benchmarks.test_keystroke import typed
+from tests.benchmarks.test_keystroke import Side as Typist
 from tests.e2e.gateway import Gateway
+from tests.e2e.people import People
 from tests.e2e.scene import Scene, own_socket
+from tests.parts.directory import Slapd
+from tests.parts.engines import Engine
 from tests.parts.ssh_client import SshClient
 from tests.parts.sshd import Sshd
 from tests.parts.tools import need
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200)]
 
-NAME = "web_front"
-APP = "/web/front"
 BULK = 1 << 30
 SMALL = 2000
 SMALL_SIZE = 4096
+MANY = 20_000
 LISTED = 10_000
+ROUNDS = 3
+KEY_ROUNDS = 5
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
+LIBRARIES = (Path("/lib64/ld-linux-x86-64.so.2"), Path("/lib/x86_64-linux-gnu/libc.so.6"))
+LOCAL_DISK = "OpenSSH's internal-sftp to a local disk"
+INSIDE = "sftp-server in the container by docker exec"
+
+Run = Callable[["Side"], Awaitable[float]]
 
 
 @dataclass(frozen=True)
@@ -48,16 +61,36 @@ class Side:
     key: Path
     folder: str
 
+    @classmethod
+    def of(cls, octopus: Local) -> Side:
+        """Return octopus, into the container."""
+        return cls(octopus.gateway.ssh, NAME, octopus.key, "/tmp")
+
     async def sftp(self, *lines: str) -> float:
         """Run a batch by OpenSSH's sftp; return its seconds."""
         argv = [need("sftp", "openssh-client"), *self.ssh.options, "-i", str(self.key), "-q", "-b", "-", f"{self.user}@{self.ssh.host}"]
         return await self._timed(argv, "\n".join(lines).encode() + b"\n")
 
     async def scp(self, *words: str) -> float:
-        """Run scp by its own protocol; ``there:`` is the folder."""
+        """Run scp; ``there:`` is the folder."""
         there = f"{self.user}@{self.ssh.host}:{self.folder}/"
-        argv = [need("scp", "openssh-client"), "-O", "-q", *self.ssh.options, "-i", str(self.key)]
+        argv = [need("scp", "openssh-client"), "-q", *self.ssh.options, "-i", str(self.key)]
         return await self._timed([*argv, *(word.replace("there:", there) for word in words)], b"")
+
+    @asynccontextmanager
+    async def copying(self, line: str) -> AsyncIterator[None]:
+        """Do one thing by sftp over and over."""
+        argv = [need("sftp", "openssh-client"), *self.ssh.options, "-i", str(self.key), "-q", "-b", "-", f"{self.user}@{self.ssh.host}"]
+        pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=null, stderr=null, env=self.ssh.environment())
+        try:
+            if process.stdin:
+                process.stdin.write(f"{line}\n".encode() * 1000)
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
     async def _timed(self, argv: list[str], stdin: bytes) -> float:
         began = time.perf_counter()
@@ -66,43 +99,24 @@ class Side:
         return time.perf_counter() - began
 
 
-@pytest.fixture
-def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print past pytest's capture: the figures are what a benchmark is run for."""
-
-    def tell(line: str) -> None:
-        with capsys.disabled():
-            print(f"\n{line}")
-
-    return tell
-
-
-@pytest.fixture
-def ours(scene: Scene) -> Side:
-    """Give octopus, into the container."""
-    return Side(scene.gateway.ssh, NAME, scene.people.alice.key, "/tmp")
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Iterator[Side]:
+@contextmanager
+def local_disk(directory: Path) -> Iterator[Side]:
     """Give OpenSSH's internal-sftp, to the local disk."""
-    (tmp_path / "far").mkdir()
+    (directory / "far").mkdir()
     with Sshd(more=["Subsystem sftp internal-sftp"]) as server:
-        yield Side(SshClient(server.host, server.port, tmp_path), server.user, server.key, str(tmp_path / "far"))
+        yield Side(SshClient(server.host, server.port, directory), server.user, server.key, str(directory / "far"))
 
 
-@pytest.fixture
-def inside(scene: Scene, tmp_path: Path) -> Iterator[Side]:
+@contextmanager
+def inside(container: Container, directory: Path) -> Iterator[Side]:
     """Give Debian's sftp-server in the very container that octopus enters, by docker exec."""
     if not SFTP_SERVER.exists():
         need("sftp-server", "openssh-sftp-server")
-    task = scene.task(APP)
-    engine, container = scene.engine(task), scene.container(task)
-    with engine.api() as api, contextlib.closing(api):
-        api.put_archive(container, "/", _packed(SFTP_SERVER, Path("/lib64/ld-linux-x86-64.so.2"), Path("/lib/x86_64-linux-gnu/libc.so.6")))
-    command = f"{need('docker', 'docker.io')} -H {own_socket(engine).url} exec -i {container} {SFTP_SERVER}"
+    with container.engine.api() as api, contextlib.closing(api):
+        api.put_archive(container.id, "/", _packed(SFTP_SERVER, *LIBRARIES))
+    command = " ".join([*container.docker("-i"), str(SFTP_SERVER)])
     with Sshd(more=["Subsystem sftp internal-sftp", f"ForceCommand {command}"]) as server:
-        yield Side(SshClient(server.host, server.port, tmp_path), server.user, server.key, "/tmp")
+        yield Side(SshClient(server.host, server.port, directory), server.user, server.key, "/tmp")
 
 
 def _packed(*files: Path) -> bytes:
@@ -111,28 +125,6 @@ def _packed(*files: Path) -> bytes:
         for file in files:
             archive.add(os.path.realpath(file), str(file).lstrip("/"))
     return buffer.getvalue()
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Prints what was measured."""
-
-    tell: Callable[[str], None]
-
-    async def compare(self, what: str, theirs: Callable[[], Awaitable[float]], ours: Callable[[], Awaitable[float]], turns: int) -> None:
-        """Run both in turns; tell the ratio of the medians of their seconds."""
-        took: tuple[list[float], list[float]] = ([], [])
-        for _ in range(turns):
-            for seconds, run in zip(took, (theirs, ours), strict=True):
-                seconds.append(await run())
-        other, own = map(median, took)
-        self.tell(f"{what}: octopus {own:.2f} s, OpenSSH {other:.2f} s, ratio {own / other:.2f} (medians of {turns})")
-
-
-@pytest.fixture
-def figures(report: Callable[[str], None]) -> Figures:
-    """Give what prints them."""
-    return Figures(report)
 
 
 @asynccontextmanager
@@ -153,59 +145,134 @@ async def peak(gateway: Gateway) -> AsyncIterator[list[int]]:
         await asyncio.wait({watching})
 
 
-async def test_bulk(scene: Scene, ours: Side, local: Side, tmp_path: Path, figures: Figures) -> None:
-    """1 GiB up and down by sftp and by scp, through octopus and by OpenSSH to a local disk; what the gateway's memory grew by."""
-    near, back = tmp_path / "near", tmp_path / "back"
-    with near.open("wb") as file:
-        for _ in range(BULK >> 20):
+async def compared(table: Table, octopus: Local, what: str, rival: str, theirs: Side, run: Run) -> None:
+    """Run both in turns and write down the ratio of the medians of their seconds."""
+    ours = Side.of(octopus)
+    await ours.sftp(f"ls {ours.folder}/.")  # what a first session costs is no part of it
+    before = busy(octopus.gateway.processes)
+    async with peak(octopus.gateway) as seen:
+        resident = seen[-1]
+        other, own = await in_turn(ROUNDS, partial(run, theirs), partial(run, ours))
+    used = (busy(octopus.gateway.processes) - before) / ROUNDS
+    table.add(
+        Figure(
+            name=f"files: {what}",
+            ours=f"{median(own):.2f} s",
+            theirs=f"{median(other):.2f} s",
+            ratio=median(own) / median(other),
+            goal="≤ 1",
+            how=f"beside {rival}, median of {ROUNDS}; {used:.2f} s of processor in all the gateway's processes, "
+            f"whose largest grew by {(seen[-1] - resident) / (1 << 20):.0f} MiB",
+        )
+    )
+
+
+def random_file(path: Path, size: int) -> Path:
+    """Write a file that no compression and no cache of its content helps with."""
+    with path.open("wb") as file:
+        for _ in range(size >> 20):
             file.write(os.urandom(1 << 20))
-    runs: dict[str, Callable[[Side], Awaitable[float]]] = {
-        "up by sftp": lambda side: side.sftp(f"put {near} {side.folder}/a"),
-        "down by sftp": lambda side: side.sftp(f"get {side.folder}/a {back}"),
-        "up by scp -O": lambda side: side.scp(str(near), "there:b"),
-        "down by scp -O": lambda side: side.scp("there:b", str(back)),
-    }
-    await ours.sftp(f"ls {ours.folder}")  # what a first session costs is no part of it
-    before = scene.gateway.memory()
-    async with peak(scene.gateway) as seen:
-        for what, run in runs.items():
-            await figures.compare(f"1 GiB {what}, OpenSSH to a local disk", partial(run, local), partial(run, ours), turns=3)
-    figures.tell(f"memory of the gateway's largest process while 12 GiB passed: {(seen[-1] - before) / (1 << 20):+.0f} MiB")
-    await ours.sftp(f"rm {ours.folder}/a", f"rm {ours.folder}/b")
+    return path
 
 
-async def test_many_small(ours: Side, inside: Side, tmp_path: Path, figures: Figures) -> None:
-    """2000 files of 4 KiB each way, through octopus and by sftp-server in the container."""
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    for number in range(SMALL):
-        (tree / f"file-{number}").write_bytes(os.urandom(SMALL_SIZE))
-    numbers = count()
-
-    def up(side: Side, name: str) -> Callable[[], Awaitable[float]]:
-        return lambda: side.sftp(f"put -r {tree} /tmp/{name}-{next(numbers)}")
-
-    def down(side: Side) -> Callable[[], Awaitable[float]]:
-        return lambda: side.sftp(f"get -r /tmp/theirs-0 {tmp_path}/back-{next(numbers)}")
-
-    what = f"{SMALL} files of 4 KiB {{}}, OpenSSH's sftp-server inside"
-    await figures.compare(what.format("up"), up(inside, "theirs"), up(ours, "ours"), turns=3)
-    await figures.compare(what.format("down"), down(inside), down(ours), turns=3)
+BULKS: dict[str, Callable[[Path, Path], Run]] = {
+    "up by sftp": lambda near, _: lambda side: side.sftp(f"put {near} {side.folder}/a"),
+    "down by sftp": lambda _, back: lambda side: side.sftp(f"get {side.folder}/a {back}"),
+    "up by scp": lambda near, _: lambda side: side.scp(str(near), "there:a"),
+    "down by scp": lambda _, back: lambda side: side.scp("there:a", str(back)),
+    "up by scp -O": lambda near, _: lambda side: side.scp("-O", str(near), "there:a"),
+    "down by scp -O": lambda _, back: lambda side: side.scp("-O", "there:a", str(back)),
+}
 
 
-async def test_listing(scene: Scene, ours: Side, inside: Side, figures: Figures) -> None:
-    """List 10,000 files with their attributes, and ask for those of 900 one by one, through octopus and by sftp-server inside."""
+@pytest.mark.parametrize("what", BULKS)
+async def test_bulk(people: People, company: Slapd, docker_engine: Engine, tmp_path: Path, table: Table, what: str) -> None:
+    """1 GiB, through octopus into a container and by OpenSSH to a local disk."""
+    near, back = random_file(tmp_path / "near", BULK), tmp_path / "back"
+    async with local(people, company, docker_engine, workers=1) as octopus:
+        with local_disk(tmp_path) as theirs:
+            if what.startswith("down"):
+                for side in (theirs, Side.of(octopus)):
+                    await side.sftp(f"put {near} {side.folder}/a")
+            await compared(table, octopus, f"1 GiB {what}", LOCAL_DISK, theirs, BULKS[what](near, back))
+            if what.startswith("down"):
+                assert await asyncio.to_thread(filecmp.cmp, near, back, shallow=False)
+
+
+def tree_of(path: Path, files: int) -> Path:
+    """Make a directory of small files."""
+    path.mkdir()
+    for number in range(files):
+        (path / f"file-{number}").write_bytes(os.urandom(SMALL_SIZE))
+    return path
+
+
+def alike(one: Path, other: Path) -> bool:
+    """Tell whether two directories hold the same files with the same bytes."""
+    names = sorted(os.listdir(one))
+    return names == sorted(os.listdir(other)) and all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+async def test_small(people: People, company: Slapd, docker_engine: Engine, tmp_path: Path, table: Table, way: str) -> None:
+    """2000 files of 4 KiB, through octopus and by sftp-server in the container."""
+    tree, numbers = tree_of(tmp_path / "tree", SMALL), count()
+
+    async def up(side: Side) -> float:
+        return await side.sftp(f"put -r {tree} /tmp/up-{next(numbers)}")
+
+    async def down(side: Side) -> float:
+        back = tmp_path / f"back-{next(numbers)}"
+        took = await side.sftp(f"get -r /tmp/down {back}")
+        assert alike(tree, back)
+        return took
+
+    async with local(people, company, docker_engine, workers=1) as octopus:
+        with inside(octopus.container, tmp_path) as theirs:
+            if way == "down":
+                await theirs.sftp(f"put -r {tree} /tmp/down")
+            await compared(table, octopus, f"{SMALL} files of 4 KiB {way}", INSIDE, theirs, up if way == "up" else down)
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [(f"list {LISTED} files", "ls -l /tmp/many"), (f"stat of {LISTED} files one by one", "ls -l /tmp/many/file-*")],
+)
+async def test_listing(
+    people: People, company: Slapd, docker_engine: Engine, tmp_path: Path, table: Table, what: str, line: str
+) -> None:
+    """List 10,000 files with their attributes, and ask for those of each, through octopus and by sftp-server inside."""
     made = f"mkdir -p /tmp/many && cd /tmp/many && i=0; while [ $i -lt {LISTED} ]; do : >file-$i; i=$((i+1)); done"
-    assert (await scene.gateway.ssh.run(NAME, made, key=scene.people.alice.key, timeout=600)).status == 0
-    for what, line in (
-        (f"list {LISTED} files", "ls -l /tmp/many"),
-        ("stat of 900 files one by one", "ls -l /tmp/many/file-[0-9][0-9][0-9]"),
-    ):
-        await figures.compare(f"{what}, OpenSSH's sftp-server inside", partial(inside.sftp, line), partial(ours.sftp, line), turns=3)
+    async with local(people, company, docker_engine, workers=1) as octopus:
+        assert octopus.container.engine.run(octopus.container.id, "/bin/sh", "-c", made) == (0, b"")
+        with inside(octopus.container, tmp_path) as theirs:
+            await compared(table, octopus, what, INSIDE, theirs, lambda side: side.sftp(line))
+
+
+async def test_many_small(people: People, company: Slapd, docker_engine: Engine, tmp_path: Path, table: Table) -> None:
+    """20,000 small files go up and come back the same, and the gateway does not grow with them."""
+    tree, back = tree_of(tmp_path / "tree", MANY), tmp_path / "back"
+    async with local(people, company, docker_engine, workers=1) as octopus:
+        side = Side.of(octopus)
+        await side.sftp("ls /tmp/.")
+        async with peak(octopus.gateway) as seen:
+            before = seen[-1]
+            up, down = await side.sftp(f"put -r {tree} /tmp/tree"), await side.sftp(f"get -r /tmp/tree {back}")
+        assert alike(tree, back)
+        events = [event["event"] for event in octopus.gateway.trail.events]
+        assert events.count("file.uploaded") == events.count("file.downloaded") == MANY
+    table.add(
+        Figure(
+            name=f"files: {MANY} files of 4 KiB there and back",
+            ours=f"up {up:.0f} s, down {down:.0f} s",
+            goal="memory flat",
+            how=f"one run, compared after it; the gateway's largest process grew by {(seen[-1] - before) / (1 << 20):.0f} MiB",
+        )
+    )
 
 
 @pytest.mark.parametrize("name", ["web_front", "ops_bare"])
-async def test_five_gib(scene: Scene, tmp_path: Path, figures: Figures, name: str) -> None:
+async def test_five_gib(scene: Scene, tmp_path: Path, table: Table, name: str) -> None:
     """A file of 5 GiB goes up and comes back the same, with a shell in the image and without."""
     near, back = tmp_path / "near", tmp_path / "back"
     with near.open("wb") as file:
@@ -214,9 +281,51 @@ async def test_five_gib(scene: Scene, tmp_path: Path, figures: Figures, name: st
             file.seek(at)
             file.write(os.urandom(1 << 20))
     side = Side(scene.gateway.ssh, name, scene.people.alice.key, "")
-    before = scene.gateway.memory()
     async with peak(scene.gateway) as seen:
+        before = seen[-1]
         up, down = await side.sftp(f"put {near} /five"), await side.sftp(f"get /five {back}")
     assert await asyncio.to_thread(filecmp.cmp, near, back, shallow=False)
-    figures.tell(f"5 GiB, {name}: up {up:.0f} s, down {down:.0f} s, memory {(seen[-1] - before) / (1 << 20):+.0f} MiB")
+    table.add(
+        Figure(
+            name=f"files: 5 GiB there and back, image {'with' if name == 'web_front' else 'without'} a shell",
+            ours=f"up {up:.0f} s, down {down:.0f} s",
+            goal="memory flat",
+            how=f"one run over TLS, compared after it; the gateway's largest process grew by {(seen[-1] - before) / (1 << 20):.0f} MiB",
+        )
+    )
     await side.sftp("rm /five")
+
+
+async def test_keystroke(people: People, company: Slapd, docker_engine: Engine, tmp_path: Path, table: Table) -> None:
+    """A keystroke while two files go up by sftp and two come down, through octopus and by OpenSSH under the same load."""
+    near = random_file(tmp_path / "near", BULK // 4)
+    async with local(people, company, docker_engine, workers=2) as octopus:
+        with octopus.container.openssh() as shells, inside(octopus.container, tmp_path) as theirs:
+            sshd = SshClient(shells.host, shells.port, tmp_path)
+            sides = [
+                (Typist(sshd, shells.user, shells.key, sshd, shells.key), theirs),
+                (Typist(octopus.gateway.ssh, NAME, octopus.key, octopus.gateway.ssh, octopus.key), Side.of(octopus)),
+            ]
+            took: list[list[float]] = [[], []]
+            await theirs.sftp(f"put {near} /tmp/near")
+            async with AsyncExitStack() as stack:
+                terminals = [await stack.enter_async_context(typist.typing()) for typist, _ in sides]
+                for _ in range(KEY_ROUNDS):
+                    for measured, terminal, (_, side) in zip(took, terminals, sides, strict=True):
+                        async with AsyncExitStack() as load:
+                            for number in range(2):
+                                await load.enter_async_context(side.copying(f"put {near} /tmp/up-{number}"))
+                                await load.enter_async_context(side.copying("get /tmp/near /dev/null"))
+                            measured += await typed(terminal)
+    for name, measure in (("p50", median), ("p99", high)):
+        other, own = (measure(values) for values in took)
+        table.add(
+            Figure(
+                name=f"keystroke: {name} while files are copied by sftp",
+                ours=ms(own),
+                theirs=ms(other),
+                ratio=own / other,
+                goal="≤ 1",
+                how=f"{len(took[0])} keystrokes, 2 up and 2 down meanwhile; beside OpenSSH + docker exec, the files by {INSIDE}",
+            )
+        )
