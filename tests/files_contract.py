@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import posixpath
@@ -191,6 +192,29 @@ class ContainerFilesContract:
             path = posixpath.join(base, name)
             place, plain = await files.resolve(path, ahead=True), await files.resolve(path)
             assert (place.path, place.attributes is None) == (plain.path, plain.attributes is None)
+
+    async def test_a_directory_made_here_counts_as_empty_only_until_it_is_not(self, files: ContainerFiles, base: bytes) -> None:
+        """What was put there is found again with its mode, whoever put it; what others made meanwhile is replaced, but no link followed."""
+        folder = posixpath.join(base, b"own")
+        await files.make_directory(await files.resolve(folder))
+        path = posixpath.join(folder, b"a b ")
+        writer = await files.open_write(await files.resolve(path, new=True), WriteMode(mode=0o600))
+        await writer.write(0, b"one")
+        await writer.close()
+        again = await files.resolve(path, new=True)
+        assert again.attributes is not None
+        assert again.attributes.mode & 0o777 == 0o600
+        writer = await files.open_write(again, WriteMode(mode=0o644))
+        await writer.write(0, b"two")
+        await writer.close()
+        assert (await attributes(files, path)).mode & 0o777 == 0o600
+        late = await files.resolve(posixpath.join(folder, b"late"), new=True)
+        writer = await files.open_write(late, WriteMode())
+        await symlink(files, path, posixpath.join(folder, b"late"))
+        await writer.write(0, b"three")
+        with contextlib.suppress(FileFailure):
+            await writer.close()
+        assert (await download(files, path))[0] == b"two"
 
     async def test_a_slow_reader_reads_it_all(self, files: ContainerFiles, base: bytes) -> None:
         """What is fetched ahead meanwhile changes nothing about where the file ends."""

@@ -152,10 +152,12 @@ class ContainerFiles(Protocol):
     has_shell: bool
     """Whether everything works; else what cannot be done raises FileUnsupported."""
 
-    async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False) -> Place:
+    async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False, new: bool = False) -> Place:
         """Return where a path leads; ``follow`` its last name too when that is a link. Nothing there yet: no attributes.
 
-        With ``ahead``, for who is about to read it whatever it leads to, the beginning of a file may be fetched along.
+        With ``ahead``, for who is about to read it whatever it leads to, the beginning of a file may be fetched along. With
+        ``new``, for who is about to write a file anew, a directory that was made here may count as empty but for what was put
+        there since: what others did is met when the file takes its place.
 
         A link that dangles leads to where it points: nothing there, but a file can be made. A file being written anew counts as
         there. Raise NoSuchFile (a directory on the way), NotADirectory, TooManyLinks, FileDenied.

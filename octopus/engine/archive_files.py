@@ -68,7 +68,7 @@ class ArchiveFiles:
         self._writers: dict[bytes, ArchiveWriter] = {}
         self._readers: set[ArchiveReader] = set()
 
-    async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False) -> Place:
+    async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False, new: bool = False) -> Place:
         """See ``ContainerFiles.resolve``: each name in turn, as the kernel walks."""
         at, there = await walk(self._stat, self._rights, self._seen, posixpath.join(self.home, path), follow=follow)
         found = await self._stat.find(at) if there else None

@@ -65,6 +65,11 @@ def temporary(mark: bytes) -> bytes:
     return _TEMPORARY + mark
 
 
+def mark_of(name: bytes) -> bytes:
+    """Return the mark in such a name."""
+    return name.removeprefix(_TEMPORARY)
+
+
 def is_temporary(name: bytes) -> bool:
     """Whether it is the name of a file that is not whole yet: no other is hidden from a list."""
     return bool(_MARKED.fullmatch(name))
@@ -77,6 +82,12 @@ def argument(value: bytes) -> bytes:
     if _PLAIN.fullmatch(value):
         return value
     return b"".join(bytes((byte,)) if 0x20 <= byte < 0x7F and byte != 0x5C else b"\\0%03o" % byte for byte in value)
+
+
+def last_argument(value: bytes) -> bytes:
+    """Return an argument as the rest of a line, of which a shell drops the spaces at the end. Raise NoSuchFile for NUL."""
+    line = argument(value)
+    return line[:-1] + b"\\0040" if line.endswith(b" ") else line
 
 
 def failure(said: bytes) -> FileFailure:

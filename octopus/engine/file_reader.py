@@ -84,6 +84,8 @@ class ShellReader:
             parts.append(piece)
             offset += len(piece)
             left -= len(piece)
+            if block.short and offset == block.end:
+                break  # the end, as far as it is known: who asks for more is told so, and then looked for
         data = b"".join(parts)
         self._passed.add(offset - len(data), data)
         if left > 0:

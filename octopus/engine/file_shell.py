@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,7 +14,7 @@ from octopus.core.docker_frames import FrameDecoder
 from octopus.core.errors import BadUpstream
 from octopus.core.types import ExecSpec
 from octopus.engine.engines import Engine
-from octopus.engine.file_answers import argument, failure
+from octopus.engine.file_answers import argument, failure, last_argument
 from octopus.engine.hijack import Hijacked
 from octopus.engine.launch import exec_config
 from octopus.engine.limits import deadline, unavailable
@@ -72,8 +72,17 @@ class FileShell:
 
     async def call(self, op: str, *arguments: bytes, data: bytes = b"", mark: bytes = b"") -> bytes:
         """Do one operation and return what it says. Raise FileFailure, ContainerUnavailable."""
-        request = [argument(one) for one in arguments]
-        task = asyncio.get_running_loop().create_task(self._in_turn(op, request, data, mark or new_mark()), name="file operation")
+        lines = [argument(one) + b"\n" for one in arguments]
+        mark = mark or new_mark()
+        return await self._do(mark, b"".join([b"%s %s %d\n" % (mark, op.encode(), len(lines)), *lines, data]))
+
+    async def quick(self, op: str, words: Sequence[bytes], path: bytes, *, data: bytes = b"", mark: bytes) -> bytes:
+        """Do one of the operations in capitals and return what it says. Raise FileFailure without a reason, ContainerUnavailable."""
+        line = b"%s %s %s %s\n" % (mark, op.encode(), b",".join(words), last_argument(path))
+        return await self._do(mark, line + data)
+
+    async def _do(self, mark: bytes, request: bytes) -> bytes:
+        task = asyncio.get_running_loop().create_task(self._in_turn(mark, request), name="file operation")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
@@ -92,21 +101,20 @@ class FileShell:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _in_turn(self, op: str, arguments: list[bytes], data: bytes, mark: bytes) -> bytes:
+    async def _in_turn(self, mark: bytes, request: bytes) -> bytes:
         self.waiting += 1
         try:
             async with self._turn:
                 if self.gone:
                     raise unavailable(self._engine.agent, "files", "the helper is gone")
-                return await self._exchange(op, arguments, data, mark)
+                return await self._exchange(mark, request)
         finally:
             self.waiting -= 1
 
-    async def _exchange(self, op: str, arguments: list[bytes], data: bytes, mark: bytes) -> bytes:
-        head = b"%s %s %d\n" % (mark, op.encode(), len(arguments))
+    async def _exchange(self, mark: bytes, request: bytes) -> bytes:
         try:
             async with deadline(self._engine.agent, "files", self._limits.call):
-                await self._stream.write(b"".join([head, *(line + b"\n" for line in arguments), data]))
+                await self._stream.write(request)
                 said, status, errors = await self._answer(mark)
         except BaseException:
             self._give_up()

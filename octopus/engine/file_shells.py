@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import structlog
@@ -38,6 +38,10 @@ class FileShells:
     async def call(self, op: str, *arguments: bytes, data: bytes = b"", mark: bytes = b"") -> bytes:
         """Do one operation with any helper. See ``FileShell.call``."""
         return await (await self.get()).call(op, *arguments, data=data, mark=mark)
+
+    async def quick(self, op: str, words: Sequence[bytes], path: bytes, *, mark: bytes) -> bytes:
+        """Do one of the quick operations with any helper. See ``FileShell.quick``."""
+        return await (await self.get()).quick(op, words, path, mark=mark)
 
     async def aclose(self) -> None:
         """End all helpers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +13,7 @@ import msgspec
 
 from octopus.core.errors import OctopusError
 from octopus.core.files import AttributeChanges, FileAttributes, FileFailure, Passed, PassedBytes
-from octopus.engine.file_answers import attributes
+from octopus.engine.file_answers import attributes, mark_of
 from octopus.engine.file_shell import FileLimits, FileShell
 
 DEFAULT_MODE = 0o666
@@ -175,12 +176,24 @@ class ShellWriter:
         mode = self._mode()
         umask, rest = (b"%04o" % (0o666 & ~mode), b"") if mode & ~0o666 == 0 else (b"0077", b"%04o" % mode)
         _, owner, _, atime, mtime = change_arguments(self._changes)
+        if self._buffer and not self._opened.exclusive and await self._put_quickly((umask, rest, owner, atime, mtime)):
+            return
         await self._shell.call(
             "put",
             *(self._opened.path, b"%d" % len(self._buffer), self._opened.name, b"%d" % self._opened.exclusive),
             *(umask, rest, owner, atime, mtime),
             data=bytes(self._buffer) + WHOLE,
         )
+
+    async def _put_quickly(self, words: tuple[bytes, ...]) -> bool:
+        folder, name = posixpath.split(self._opened.path)
+        path = posixpath.join(folder, self._opened.name)
+        try:
+            data = bytes(self._buffer) + WHOLE
+            await self._shell.quick("PUT", (b"%d" % len(self._buffer), *words), path, data=data, mark=mark_of(name))
+        except FileFailure:
+            return False
+        return True
 
     async def _commit(self) -> None:
         if not self._made and self._start == 0:

@@ -1,6 +1,8 @@
 # Serves one session's file operations in its container, as the container's user. A request is a line `MARK OP N`, then N
 # lines, one argument each: printable ASCII as it is, every other byte and the backslash as \0ooo. `write`, `commit` and `put`
 # are followed by raw bytes, the last two then by a line `whole`. The answer is what the operation prints, then MARK, E, its status, a space, its errors, MARK again.
+# The operations in capitals are one line, `MARK OP WORDS PATH`, the words joined by commas: they are done in this very shell, without
+# a process for each step and for its errors, where all is as it mostly is, and by the operation in small letters where it is not.
 # MARK is new and unguessable each time. No argument ever becomes code. Every path is absolute, and where it leads was
 # decided before: an operation enters the directory and looks at the kernel's name for it before it touches anything.
 LC_ALL=C
@@ -10,6 +12,7 @@ nl='
 '
 format='%f %s %u %g %X %Y %h'
 temps=
+putting=
 have() { command -v "$1" >/dev/null 2>&1; }
 fail() { # says it as the C library does
     printf '%s\n' "$1" >&2
@@ -348,6 +351,7 @@ forget() { # a temporary that is none any more
     temps=$kept
 }
 tidy() { # nobody will come back for these
+    [ "$putting" ] && rm -f "./$putting"
     IFS=$nl
     set -f
     for one in $temps; do
@@ -357,17 +361,105 @@ tidy() { # nobody will come back for these
 }
 trap tidy EXIT
 trap 'exit 1' HUP INT TERM
+quick() { # operation, words: for path $path; 2: nothing was done
+    operation=$1 base=${path##*/} directory=${path%/*}
+    directory=${directory:-/}
+    case $base in '' | . | ..) return 2 ;; esac
+    cd -P "$directory" 2>/dev/null || return 2
+    old=$IFS IFS=,
+    set -f
+    set -- $2
+    set +f
+    IFS=$old
+    "quick_$operation" "$@"
+}
+quick_LOOK() { # follow
+    if [ -L "./$base" ]; then
+        [ "$1" = 0 ] || return 2
+    elif ! [ -e "./$base" ]; then
+        if [ -w . ]; then echo -w; else echo -; fi
+        printf %s "${PWD%/}/$base"
+        return 0
+    fi
+    [ "$have_stat" ] && stat -c "$format" "./$base" 2>/dev/null || return 2
+    printf %s "${PWD%/}/$base"
+}
+quick_FETCH() { # size
+    [ "$have_stat" ] && [ -f "./$base" ] && [ -r "./$base" ] && ! [ -L "./$base" ] || return 2
+    {
+        [ "./$base" -ef /proc/self/fd/0 ] && ! [ -L "./$base" ] || return 2
+        printf '%s\n%s' "${PWD%/}/$base" "$mark"
+        stat -L -c "%d:%i $format" /proc/self/fd/0 && dd "bs=$1" count=1 iflag=fullblock
+    } 2>/dev/null <"./$base" || return 1
+}
+quick_PUT() { # size umask mode owner atime mtime, then that many bytes; 1: it was not done, whoever has the bytes may try again
+    [ "$PWD" = "$directory" ] && ! there "$base" || return 2
+    putting=.octopus-$mark
+    taken=
+    umask "$2"
+    set -C
+    {
+        taken=1
+        dd "bs=$1" count=1 iflag=fullblock
+    } 2>/dev/null >"./$putting"
+    status=$?
+    set +C
+    umask "$mask"
+    [ "$taken" ] || putting=
+    [ "$taken" ] || return 2
+    end=
+    IFS= read -r end
+    [ "$end" = whole ] || exit 1 # a connection that was cut; out of step in any case
+    if [ "$status" = 0 ] && {
+        { [ "$4" = '' ] || chown "$4" "./$putting"; } && { [ "$3" = '' ] || chmod "$3" "./$putting"; } &&
+            { [ "$5" = '' ] || touched "./$putting" "$5" "$6"; } && mv -f "./$putting" "./$base"
+    } 2>/dev/null; then
+        putting=
+        return 0
+    fi
+    rm -f "./$putting"
+    putting=
+    return 1
+}
 exec 4>&1
-while read -r mark op count; do
-    set --
-    first=
-    while [ "$count" -gt 0 ]; do
-        IFS= read -r line || exit 1
-        first=${first:-$line}
-        decode "$line"
-        set -- "$@" "$value"
-        count=$((count - 1))
-    done
+mask=$(umask)
+while read -r mark op count path; do
+    case $op in
+    [A-Z]*)
+        decode "$path"
+        path=$value
+        quick "$op" "$count" 2>/dev/null
+        status=$?
+        cd /
+        if [ $status != 2 ]; then
+            printf '%sE%s %s\n' "$mark" "$status" "$mark"
+            continue
+        fi
+        case $op in
+        LOOK) op=resolve && set -- "$path" "$count" ;;
+        FETCH) op=fetch && set -- "$path" "$count" "$mark" ;;
+        PUT)
+            op=put old=$IFS IFS=,
+            set -f
+            set -- $count
+            set +f
+            IFS=$old
+            set -- "${path%/*}/.octopus-$mark" "$1" "${path##*/}" 0 "$2" "$3" "$4" "$5" "$6"
+            ;;
+        esac
+        ;;
+    *)
+        set --
+        first=
+        while [ "$count" -gt 0 ]; do
+            IFS= read -r line || exit 1
+            first=${first:-$line}
+            decode "$line"
+            set -- "$@" "$value"
+            count=$((count - 1))
+        done
+        ;;
+    esac
     case $op in create) temps="$temps$first$nl" ;; esac
     errors=$("op_$op" "$@" 2>&1 >&4)
     status=$?

@@ -12,6 +12,7 @@ from octopus.core.files import (
     AttributeChanges,
     FileAttributes,
     FileEntry,
+    FileFailure,
     FileUnsupported,
     Place,
     Space,
@@ -24,6 +25,7 @@ from octopus.engine.file_shell import FileLimits, FileShell, new_mark
 from octopus.engine.file_shells import FileShells
 from octopus.engine.file_writer import DEFAULT_MODE, Opened, ShellWriter, change_arguments
 from octopus.engine.limits import faults
+from octopus.engine.own_directories import OwnDirectories
 
 
 class ShellFiles:
@@ -41,18 +43,21 @@ class ShellFiles:
         self._writers: dict[bytes, ShellWriter] = {}
         self._readers: set[ShellReader] = set()
         self._fetched: tuple[Place, Block] | None = None
+        self._own = OwnDirectories()
 
-    async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False) -> Place:
+    async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False, new: bool = False) -> Place:
         """See ``ContainerFiles.resolve``."""
         whole = posixpath.join(self.home, path)
         self._fetched = None
+        if new and (own := self._own.place(path, whole)):
+            return own
+        mark = new_mark()
         if follow and ahead:
-            mark = new_mark()
-            said = await self._shells.call("fetch", whole, b"%d" % self._limits.small, mark, mark=mark)
+            said = await self._begin(whole, mark)
             if mark in said:
                 return self._fetch(path, said, mark)
         else:
-            said = await self._shells.call("resolve", whole, b"%d" % follow)
+            said = await self._shells.quick("LOOK", (b"%d" % follow,), whole, mark=mark)
         line, _, real = said.partition(b"\n")
         found = None if line in (b"-", b"-w") else self._attributes(line)
         if found is None and real in self._writers:
@@ -106,6 +111,7 @@ class ShellFiles:
 
     async def change(self, place: Place, changes: AttributeChanges) -> None:
         """See ``ContainerFiles.change``."""
+        self._own.forget()
         if place.path in self._writers:
             return await self._writers[place.path].change(changes)
         await self._shells.call("change", place.path, *change_arguments(changes))
@@ -114,25 +120,32 @@ class ShellFiles:
         """See ``ContainerFiles.make_directory``."""
         permissions = b"" if mode is None else b"%04o" % (mode & 0o7777 & ~self._umask)
         await self._shells.call("make_directory", place.path, permissions)
+        if mode is None or mode & ~self._umask & 0o300 == 0o300:
+            self._own.made(place.path)
 
     async def remove_directory(self, place: Place) -> None:
         """See ``ContainerFiles.remove_directory``."""
+        self._own.forget()
         await self._shells.call("remove_directory", place.path)
 
     async def remove(self, place: Place) -> None:
         """See ``ContainerFiles.remove``."""
+        self._own.forget()
         await self._shells.call("remove", place.path)
 
     async def rename(self, old: Place, new: Place, *, replace: bool) -> None:
         """See ``ContainerFiles.rename``."""
+        self._own.forget()
         await self._shells.call("rename", old.path, new.path, b"%d" % replace)
 
     async def symlink(self, text: bytes, place: Place) -> None:
         """See ``ContainerFiles.symlink``."""
+        self._own.forget()
         await self._shells.call("symlink", text, place.path)
 
     async def link(self, old: Place, new: Place) -> None:
         """See ``ContainerFiles.link``."""
+        self._own.forget()
         await self._shells.call("link", old.path, new.path)
 
     async def space(self, place: Place) -> Space:
@@ -162,9 +175,17 @@ class ShellFiles:
         return Opened(path=path, name=b"", former=msgspec.structs.replace(former, size=0), permissions=permissions, append=mode.append)
 
     def _writer(self, shell: FileShell, opened: Opened, path: bytes) -> ShellWriter:
+        self._own.taken(path)
         writer = ShellWriter(shell, opened, self._limits, self._ended)
         self._writers[path] = writer
         return writer
+
+    async def _begin(self, path: bytes, mark: bytes) -> bytes:
+        size = b"%d" % self._limits.small
+        try:
+            return await self._shells.quick("FETCH", (size,), path, mark=mark)
+        except FileFailure:  # it says why
+            return await self._shells.call("fetch", path, size, mark, mark=mark)
 
     def _fetch(self, asked: bytes, said: bytes, mark: bytes) -> Place:
         """Keep what was fetched along, for the one who opens this place next."""

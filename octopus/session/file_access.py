@@ -125,7 +125,8 @@ class FileAccess:
         """Open a file for writing, and for reading too with ``read``. A link is not followed with ``exclusive``."""
         if read:
             await self._place("read", path, DOWNLOAD, follow=not mode.exclusive)
-        place = await self._place("write", path, UPLOAD, follow=not mode.exclusive)
+        new = mode.create and mode.truncate and not mode.exclusive
+        place = await self._place("write", path, UPLOAD, follow=not mode.exclusive, new=new)
         return await self._opened(place, writer=partial(self._files.open_write, place, mode), append=mode.append)
 
     async def change(self, path: bytes, changes: AttributeChanges, *, follow: bool = True) -> None:
@@ -199,6 +200,7 @@ class FileAccess:
         follow: bool = True,
         on_the_way: bool = False,
         ahead: bool = False,
+        new: bool = False,
     ) -> Place:
         """Resolve a path and decide on where it leads. ``on_the_way``: directories that lead to what is allowed will do."""
         if b"\0" in path or len(path) > MAX_PATH:
@@ -206,7 +208,7 @@ class FileAccess:
         if needs.isdisjoint(self._granted):
             await self._refuse(operation, path, self.absolute(path))
         try:
-            place = await self._files.resolve(path or b".", follow=follow, ahead=ahead)
+            place = await self._files.resolve(path or b".", follow=follow, ahead=ahead, new=new)
         except FileFailure:
             if not self._allows(self.absolute(path), on_the_way=on_the_way):
                 await self._refuse(operation, path, self.absolute(path))

@@ -238,9 +238,7 @@ async def test_small(people: People, company: Slapd, docker_engine: Engine, tmp_
     ("what", "line"),
     [(f"list {LISTED} files", "ls -l /tmp/many"), (f"stat of {LISTED} files one by one", "ls -l /tmp/many/file-*")],
 )
-async def test_listing(
-    people: People, company: Slapd, docker_engine: Engine, tmp_path: Path, table: Table, what: str, line: str
-) -> None:
+async def test_listing(people: People, company: Slapd, docker_engine: Engine, tmp_path: Path, table: Table, what: str, line: str) -> None:
     """List 10,000 files with their attributes, and ask for those of each, through octopus and by sftp-server inside."""
     made = f"mkdir -p /tmp/many && cd /tmp/many && i=0; while [ $i -lt {LISTED} ]; do : >file-$i; i=$((i+1)); done"
     async with local(people, company, docker_engine, workers=1) as octopus:

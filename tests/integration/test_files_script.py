@@ -122,9 +122,9 @@ class TestScript(ContainerFilesContract):
 
 
 @pytest.mark.parametrize("name", list(SHELLS))
-@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("way", ["put", "PUT", "commit"])
 @pytest.mark.parametrize("missing", [2, 6, 7, 500, 1006])
-async def test_what_does_not_come_whole_is_not_there(tmp_path: Path, name: str, missing: int, small: bool) -> None:
+async def test_what_does_not_come_whole_is_not_there(tmp_path: Path, name: str, missing: int, way: str) -> None:
     """A connection that is cut anywhere in a file's bytes, or right after them, leaves nothing in its place or beside it."""
     home = tmp_path / "home"
     home.mkdir()
@@ -132,12 +132,14 @@ async def test_what_does_not_come_whole_is_not_there(tmp_path: Path, name: str, 
         need(SHELLS[name][0], name), *SHELLS[name][1:], "-c", SCRIPT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     temporary = f"{home}/.octopus-{'0' * 24}"
-    if small:
+    if way == "PUT":
+        request = f"m PUT 1000,0022,,,, {home}/new\n"
+    elif way == "put":
         request = f"m put 9\n{temporary}\n1000\nnew\n0\n0022\n\n\n\n\n"
     else:
         request = f"m create 3\n{temporary}\nnew\n0\nm commit 11\n{temporary}\n0\n1000\nnew\n1000\n0\n0644\n\n\n\n\n"
     said, _ = await process.communicate(request.encode() + (bytes(1000) + b"whole\n")[:-missing])
-    assert said.rpartition(b"mE")[2].startswith(b"1 "), said
+    assert said.rpartition(b"mE")[2].startswith(b"1 ") or (way == "PUT" and said == b""), said
     assert list(home.iterdir()) == []
 
 

@@ -197,7 +197,7 @@ class LocalFiles:
         self.container = container
         self.writers: dict[bytes, LocalWriter] = {}
 
-    async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False) -> Place:
+    async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False, new: bool = False) -> Place:
         """See ``ContainerFiles.resolve``."""
         whole = posixpath.join(self.home, path)
         with told():
