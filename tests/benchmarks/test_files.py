@@ -24,11 +24,11 @@ import pytest
 from tests.benchmarks.figures import Figure, Table, busy, high, in_turn, median, ms
 from tests.benchmarks.rivals import Container
 from tests.benchmarks.test_bulk import NAME, Local, local
-from tests.benchmarks.test_keystroke import typed
 from tests.benchmarks.test_keystroke import Side as Typist
+from tests.benchmarks.test_keystroke import typed
 from tests.e2e.gateway import Gateway
 from tests.e2e.people import People
-from tests.e2e.scene import Scene, own_socket
+from tests.e2e.scene import Scene
 from tests.parts.directory import Slapd
 from tests.parts.engines import Engine
 from tests.parts.ssh_client import SshClient
