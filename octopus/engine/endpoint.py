@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from octopus.core.types import EngineAddress
 from octopus.engine.ssh_tunnel import SshTunnel
+from octopus.engine.tls_sessions import resume
 from octopus.engine.transport import ByteStream, connect_tcp, connect_tls, connect_unix
 
 SOCKET = "/var/run/docker.sock"
@@ -69,7 +70,7 @@ class TcpEndpoint:
         self._host, self._port = _host(url), url.port or _PORTS[url.scheme]
         self._address = address
         self._secure = url.scheme == "https"
-        self._context = tls_context(address) if self._secure else None
+        self._context = self._resuming() if self._secure else None
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.base_url = f"{url.scheme}://{host}:{self._port}"
 
@@ -80,7 +81,7 @@ class TcpEndpoint:
         """Connect, and verify the engine's certificate."""
         if not self._secure:
             return await connect_tcp(self._host, self._port)
-        self._context = self._context or tls_context(self._address)
+        self._context = self._context or self._resuming()
         return await connect_tls(self._host, self._port, self._context)
 
     def release(self) -> None:
@@ -89,6 +90,11 @@ class TcpEndpoint:
 
     async def aclose(self) -> None:
         """Nothing to do."""
+
+    def _resuming(self) -> ssl.SSLContext:
+        context = tls_context(self._address)
+        resume(context)
+        return context
 
 
 class SshEndpoint:
