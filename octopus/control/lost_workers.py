@@ -121,10 +121,11 @@ class LostWorkers:
         self._live.forget(session.session)
 
     async def _ingest(self, worker: str) -> None:
-        path = self._spool / f"{worker}.jsonl"
-        for event in _spooled(path):
-            await self._append(event)
-        path.unlink(missing_ok=True)
+        # What was handed over already is there by its key.
+        for path in (*self._locks.journals(worker), self._spool / f"{worker}.jsonl"):
+            for event in _spooled(path):
+                await self._append(event)
+            path.unlink(missing_ok=True)
 
     async def _append(self, event: AuditEvent) -> None:
         # What the worker saw is truer than "worker lost": wait for the trail rather than go on without it.

@@ -150,6 +150,12 @@ class AttachCall(Value, frozen=True, kw_only=True):
     sessions: tuple[LiveSession, ...]
 
 
+class RecordsCall(Value, frozen=True, kw_only=True):
+    """Several calls of ``record`` as one on the wire; the answer holds for each None or its failure."""
+
+    events: tuple[AuditEvent, ...]
+
+
 class KillCall(Value, frozen=True, kw_only=True):
     """An operator asks to end a session; ``operator`` is who, as far as the operator's own process can tell."""
 
@@ -180,7 +186,8 @@ class Operator(Protocol):
 class Start(Value, frozen=True, kw_only=True, tag="start"):
     """First packet to a worker: who it is and where things are.
 
-    The worker holds a lock on ``lock_file`` for its life. ``settings`` is for the worker alone to read.
+    The worker holds a lock on ``lock_file`` for its life. ``settings`` is for the worker alone to read. In ``journals`` are the
+    events it is handing over.
     """
 
     worker: str
@@ -188,6 +195,7 @@ class Start(Value, frozen=True, kw_only=True, tag="start"):
     plane_socket: str
     spool_directory: str
     settings: msgspec.Raw
+    journals: tuple[str, ...] = ()
 
 
 class Serve(Value, frozen=True, kw_only=True, tag="serve"):

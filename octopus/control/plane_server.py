@@ -29,11 +29,12 @@ from octopus.control.plane import (
     KillCall,
     Operator,
     Plane,
+    RecordsCall,
     ReplacementCall,
     ScaleCall,
 )
 from octopus.core.errors import ControlUnavailable, InvalidRequest, OctopusError
-from octopus.core.failures import describe
+from octopus.core.failures import Failure, describe
 from octopus.core.types import AuditEvent, Value
 
 MAX_BODY = 16 << 20
@@ -95,6 +96,16 @@ def plane_app(plane: Plane, operator: Operator | None = None) -> Starlette:
         await plane.record(event)
         return None
 
+    async def record_one(event: AuditEvent) -> Failure | None:
+        try:
+            await plane.record(event)
+        except OctopusError as error:
+            return describe(error)
+        return None
+
+    async def records(call: RecordsCall) -> object:
+        return await asyncio.gather(*map(record_one, call.events))
+
     async def kill(call: KillCall) -> object:
         if operator is None:
             raise InvalidRequest("no operator's calls are served here")
@@ -123,6 +134,7 @@ def plane_app(plane: Plane, operator: Operator | None = None) -> Starlette:
             Route("/candidates", _answering(CandidatesCall, candidates), methods=["POST"]),
             Route("/replacement", _answering(ReplacementCall, replacement), methods=["POST"]),
             Route("/record", _answering(AuditEvent, record), methods=["POST"]),
+            Route("/records", _answering(RecordsCall, records), methods=["POST"]),
             Route("/kill", _answering(KillCall, kill), methods=["POST"]),
             Route("/scale", _answering(ScaleCall, scale), methods=["POST"]),
             Route("/attach", attach, methods=["POST"]),

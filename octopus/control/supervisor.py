@@ -235,6 +235,7 @@ class Supervisor:
             plane_socket=str(self._runtime / "plane.sock"),
             spool_directory=str(self._spool),
             settings=self._settings,
+            journals=tuple(map(str, self._locks.journals(worker))),
         )
 
     def _event(self, name: str, **data: object) -> AuditEvent:

@@ -21,6 +21,10 @@ class WorkerLocks:
         """Return the worker's lock file."""
         return self._directory / f"{worker}.lock"
 
+    def journals(self, worker: str) -> tuple[Path, ...]:
+        """Return the files in which the worker keeps events until they are on the trail, for who comes after it."""
+        return tuple(self._directory / f"{worker}.{number}.events" for number in range(2))
+
     def known(self) -> frozenset[str]:
         """Return the workers, dead or alive, that have a file."""
         return frozenset(path.stem for path in self._directory.glob("*.lock"))
@@ -40,5 +44,6 @@ class WorkerLocks:
         return False
 
     def forget(self, worker: str) -> None:
-        """Remove a dead worker's file."""
-        self.path(worker).unlink(missing_ok=True)
+        """Remove a dead worker's files."""
+        for path in (*self.journals(worker), self.path(worker)):
+            path.unlink(missing_ok=True)

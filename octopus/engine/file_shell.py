@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from octopus.core.docker_frames import FrameDecoder
-from octopus.core.errors import BadUpstream
+from octopus.core.errors import BadUpstream, OctopusError
 from octopus.core.types import ExecSpec
 from octopus.engine.engines import Engine
 from octopus.engine.file_answers import argument, failure, last_argument
@@ -78,8 +78,20 @@ class FileShell:
 
     async def quick(self, op: str, words: Sequence[bytes], path: bytes, *, data: bytes = b"", mark: bytes) -> bytes:
         """Do one of the operations in capitals and return what it says. Raise FileFailure without a reason, ContainerUnavailable."""
-        line = b"%s %s %s %s\n" % (mark, op.encode(), b",".join(words), last_argument(path))
-        return await self._do(mark, line + data)
+        return await self._do(mark, _line(op, words, path, mark) + data)
+
+    async def say(self, op: str, words: Sequence[bytes], path: bytes, *, mark: bytes) -> None:
+        """Have an operation done to which there is no answer, unless others are being done. Raise nothing: it may not be done."""
+        if self.gone or self._turn.locked():
+            return
+        async with self._turn:
+            try:
+                async with deadline(self._engine.agent, "files", self._limits.call):
+                    await self._stream.write(_line(op, words, path, mark))
+            except BaseException as error:
+                self._give_up()
+                if not isinstance(error, OctopusError):
+                    raise
 
     async def _do(self, mark: bytes, request: bytes) -> bytes:
         task = asyncio.get_running_loop().create_task(self._in_turn(mark, request), name="file operation")
@@ -168,6 +180,10 @@ async def file_shell(engine: Engine, container: str, shell: str, spec: ExecSpec,
             yield helper
         finally:
             await helper.leave()
+
+
+def _line(op: str, words: Sequence[bytes], path: bytes, mark: bytes) -> bytes:
+    return b"%s %s %s %s\n" % (mark, op.encode(), b",".join(words) or b",", last_argument(path))
 
 
 def new_mark() -> bytes:

@@ -45,6 +45,7 @@ class ShellWriter:
         self._shell = shell
         self._opened = opened
         self._made = opened.made
+        self._begun = b""
         self._limits = limits
         self._on_end = on_end
         self._size = 0 if opened.name or opened.former is None else opened.former.size
@@ -57,6 +58,13 @@ class ShellWriter:
         self._changes = AttributeChanges()
         self._result: Passed | None = None
         self._failure: OctopusError | None = None
+
+    async def begin(self) -> None:
+        """Have a new file made while the client sends what is to be in it. Raise ContainerUnavailable."""
+        if not (self._made or self._opened.exclusive):
+            self._begun, _ = _masked(self._mode())
+            path, mark = self._place()
+            await self._shell.say("MAKE", (self._begun,), path, mark=mark)
 
     async def write(self, offset: int, data: bytes) -> None:
         """See ``FileWriter.write``."""
@@ -168,16 +176,20 @@ class ShellWriter:
 
     async def _make(self) -> None:
         if not self._made:
+            await self._unmake()
             await self._shell.call("create", self._opened.path, self._opened.name, b"%d" % self._opened.exclusive)
             self._made = True
 
     async def _put(self) -> None:
         """Make a small file at once, with the mode it is to have where no more than a umask is needed for that."""
         mode = self._mode()
-        umask, rest = (b"%04o" % (0o666 & ~mode), b"") if mode & ~0o666 == 0 else (b"0077", b"%04o" % mode)
+        umask, rest = _masked(mode)
         _, owner, _, atime, mtime = change_arguments(self._changes)
-        if self._buffer and not self._opened.exclusive and await self._put_quickly((umask, rest, owner, atime, mtime)):
-            return
+        if self._buffer and not self._opened.exclusive:
+            as_made = b"" if self._begun in (b"", umask) else b"%04o" % mode
+            if await self._put_quickly((umask, rest or as_made, owner, atime, mtime)):
+                return
+        await self._unmake()
         await self._shell.call(
             "put",
             *(self._opened.path, b"%d" % len(self._buffer), self._opened.name, b"%d" % self._opened.exclusive),
@@ -186,14 +198,25 @@ class ShellWriter:
         )
 
     async def _put_quickly(self, words: tuple[bytes, ...]) -> bool:
-        folder, name = posixpath.split(self._opened.path)
-        path = posixpath.join(folder, self._opened.name)
+        path, mark = self._place()
+        self._begun = b""
         try:
             data = bytes(self._buffer) + WHOLE
-            await self._shell.quick("PUT", (b"%d" % len(self._buffer), *words), path, data=data, mark=mark_of(name))
+            await self._shell.quick("PUT", (b"%d" % len(self._buffer), *words), path, data=data, mark=mark)
         except FileFailure:
             return False
         return True
+
+    async def _unmake(self) -> None:
+        if self._begun:
+            self._begun = b""
+            path, mark = self._place()
+            await self._shell.quick("DROP", (), path, mark=mark)
+
+    def _place(self) -> tuple[bytes, bytes]:
+        """Return where the file is to be, and the mark by which it is made."""
+        folder, name = posixpath.split(self._opened.path)
+        return posixpath.join(folder, self._opened.name), mark_of(name)
 
     async def _commit(self) -> None:
         if not self._made and self._start == 0:
@@ -222,11 +245,17 @@ class ShellWriter:
         self._buffer.clear()
         with suppress(OctopusError):
             await self._sent_all()
-        if self._opened.name and self._made:
-            with suppress(OctopusError):
+        with suppress(OctopusError):
+            await self._unmake()
+            if self._opened.name and self._made:
                 await self._shell.call("discard", self._opened.path)
         self._result = self._so_far(complete=False)
         self._on_end(self)
+
+
+def _masked(mode: int) -> tuple[bytes, bytes]:
+    """Return the umask a file is made with, and the mode that it still lacks then, b"" where it lacks nothing."""
+    return (b"%04o" % (0o666 & ~mode), b"") if mode & ~0o666 == 0 else (b"0077", b"%04o" % mode)
 
 
 def change_arguments(changes: AttributeChanges) -> tuple[bytes, bytes, bytes, bytes, bytes]:

@@ -351,7 +351,7 @@ forget() { # a temporary that is none any more
     temps=$kept
 }
 tidy() { # nobody will come back for these
-    [ "$putting" ] && rm -f "./$putting"
+    [ "$putting" ] && rm -f "${making%/}/$putting"
     IFS=$nl
     set -f
     for one in $temps; do
@@ -365,7 +365,11 @@ quick() { # operation, words: for path $path; 2: nothing was done
     operation=$1 base=${path##*/} directory=${path%/*}
     directory=${directory:-/}
     case $base in '' | . | ..) return 2 ;; esac
-    cd -P "$directory" 2>/dev/null || return 2
+    if [ "$operation" = DROP ] || ! cd -P "$directory"; then
+        quick_DROP
+        [ "$operation" = DROP ] || return 2
+        return 0
+    fi
     old=$IFS IFS=,
     set -f
     set -- $2
@@ -392,28 +396,40 @@ quick_FETCH() { # size
         stat -L -c "%d:%i $format" /proc/self/fd/0 && dd "bs=$1" count=1 iflag=fullblock
     } 2>/dev/null <"./$base" || return 1
 }
-quick_PUT() { # size umask mode owner atime mtime, then that many bytes; 1: it was not done, whoever has the bytes may try again
-    [ "$PWD" = "$directory" ] && ! there "$base" || return 2
-    putting=.octopus-$mark
-    taken=
-    umask "$2"
+quick_MAKE() { # umask: the file that is put next, by the same mark; nothing is said
+    [ "$PWD" = "$directory" ] && ! [ "$putting" ] && ! there "$base" || return
+    making=$PWD putting=.octopus-$mark
+    umask "$1"
     set -C
-    {
-        taken=1
-        dd "bs=$1" count=1 iflag=fullblock
-    } 2>/dev/null >"./$putting"
-    status=$?
+    command exec 5>"./$putting" || putting=
     set +C
     umask "$mask"
-    [ "$taken" ] || putting=
-    [ "$taken" ] || return 2
+}
+quick_DROP() { # it is not put
+    [ "$putting" = ".octopus-$mark" ] || return 0
+    exec 5>&-
+    rm -f "${making%/}/$putting"
+    putting=
+}
+quick_PUT() { # size umask mode owner atime mtime, then that many bytes; 1: it was not done, whoever has the bytes may try again
+    if ! [ "$PWD" = "$directory" ] || there "$base"; then
+        quick_DROP
+        return 2
+    fi
+    if [ "$putting" != ".octopus-$mark" ]; then
+        quick_MAKE "$2"
+        [ "$putting" = ".octopus-$mark" ] || return 2
+    fi
+    dd "bs=$1" count=1 iflag=fullblock >&5
+    status=$?
+    exec 5>&-
     end=
     IFS= read -r end
     [ "$end" = whole ] || exit 1 # a connection that was cut; out of step in any case
     if [ "$status" = 0 ] && {
         { [ "$4" = '' ] || chown "$4" "./$putting"; } && { [ "$3" = '' ] || chmod "$3" "./$putting"; } &&
             { [ "$5" = '' ] || touched "./$putting" "$5" "$6"; } && mv -f "./$putting" "./$base"
-    } 2>/dev/null; then
+    }; then
         putting=
         return 0
     fi
@@ -421,6 +437,7 @@ quick_PUT() { # size umask mode owner atime mtime, then that many bytes; 1: it w
     putting=
     return 1
 }
+
 exec 4>&1
 mask=$(umask)
 while read -r mark op count path; do
@@ -431,6 +448,7 @@ while read -r mark op count path; do
         quick "$op" "$count" 2>/dev/null
         status=$?
         cd /
+        [ "$op" = MAKE ] && continue
         if [ $status != 2 ]; then
             printf '%sE%s %s\n' "$mark" "$status" "$mark"
             continue

@@ -99,7 +99,9 @@ class ShellFiles:
             opened = Opened(
                 path=meanwhile, name=name, former=None, permissions=permissions, exclusive=mode.exclusive, append=mode.append, made=False
             )
-            return self._writer(shell, opened, place.path)
+            writer = self._writer(shell, opened, place.path)
+            await writer.begin()
+            return writer
         if found is None and not mode.create:
             await shell.call("check", place.path)
         if found is not None and not (mode.truncate or mode.exclusive):

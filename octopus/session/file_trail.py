@@ -24,6 +24,7 @@ class FileTrail:
         self._record = record
         self._max_under_way = max_under_way
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._noted: set[asyncio.Task[Any]] = set()
         self._number = 0
         self._failure: Exception | None = None
 
@@ -33,11 +34,14 @@ class FileTrail:
         await self._record(event, f"file/{self._number}", data)
 
     async def note(self, event: str, data: dict[str, Any]) -> None:
-        """Return once the event is under way. Raise what kept an earlier one from the trail."""
-        while len(self._under_way) >= self._max_under_way:
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        """Return once the event is under way: what its writer does before it first waits is done. Raise what kept an earlier one off."""
+        while len(self._noted) >= self._max_under_way:
+            await asyncio.wait(self._noted, return_when=asyncio.FIRST_COMPLETED)
         self._check()
-        self._begin(self.record(event, data))
+        task = self._begin(self.record(event, data))
+        self._noted.add(task)
+        task.add_done_callback(self._noted.discard)
+        await asyncio.sleep(0)
 
     async def finish(self, act: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Do something that has to be on the trail when it is done, to its end also when the caller is cancelled."""

@@ -87,7 +87,7 @@ class OpenFile:
             await self._received.cut(changes.size)
 
     async def close(self) -> None:
-        """Close it; returns once an upload is in its place and on the trail. Raise FileFailure."""
+        """Close it; returns once an upload is in its place and on its way to the trail. Raise FileFailure."""
         self._closed = True
         await self._close_reader()
         if self._sent:
@@ -124,9 +124,9 @@ class OpenFile:
             passed = await writer.close()
         except (FileFailure, RecordingUnavailable) as error:
             lost = msgspec.structs.replace(await writer.abort(), complete=False)
-            await self._trail.record("file.uploaded", self._data(lost) | {"reason": error.notice} | await _kept(self._received))
+            await self._trail.note("file.uploaded", self._data(lost) | {"reason": error.notice} | await _kept(self._received))
             raise
-        await self._trail.record("file.uploaded", self._data(passed) | self._changed | await _kept(self._received))
+        await self._trail.note("file.uploaded", self._data(passed) | self._changed | await _kept(self._received))
 
     def _writable(self) -> FileWriter:
         if self._writer is None:

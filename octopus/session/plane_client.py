@@ -21,12 +21,19 @@ from octopus.control.plane import (
     CandidatesCall,
     Command,
     LiveSession,
+    RecordsCall,
     ReplacementCall,
 )
 from octopus.core.errors import AuditUnavailable, BadUpstream, ControlUnavailable, OctopusError, printable
+from octopus.core.failures import Failure, revive
 from octopus.core.types import AuditEvent, Connection, Identity, SessionRequest, Target, terminal_key
 from octopus.session import spool
+from octopus.session.event_batches import EventBatches
+from octopus.session.journal import Journal
 from octopus.session.plane_calls import PlaneCalls
+
+HAPPENED = ("file.", "directory.")
+"""What is told once it is done, of many files in a row: these events go together."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,6 +54,7 @@ class PlaneClient:
         clock: Callable[[], float],
         authenticated: Callable[[str], None] = lambda client: None,
         retry_interval: float = 0.5,
+        journal: Journal | None = None,
     ) -> None:
         self._calls = calls
         self._worker = worker
@@ -60,10 +68,14 @@ class PlaneClient:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._tasks = asyncio.TaskGroup()
+        self._journal = journal
+        self._batches = EventBatches(self._record_all, self._tasks)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            if self._journal:
+                stack.callback(self._journal.close)
             await stack.enter_async_context(self._calls)
             await stack.enter_async_context(self._tasks)
             stack.push_async_callback(self._finish)
@@ -119,6 +131,9 @@ class PlaneClient:
         if event.is_terminal:
             await asyncio.shield(self._owe(event))
             return
+        if event.event.startswith(HAPPENED):
+            await self._keep(event)
+            return
         await self._hand_over(event)
         self._note(event)
 
@@ -162,9 +177,24 @@ class PlaneClient:
             if not self._live:
                 self._quiet.set()
 
+    async def _keep(self, event: AuditEvent) -> None:
+        """Hand over what has happened already: from the first step of this on it is known, even if this process is killed."""
+        turn = self._journal.add(event) if self._journal else -1
+        try:
+            await self._hand_over(event)
+        finally:
+            if self._journal:
+                self._journal.settled(turn)
+
+    async def _record_all(self, events: tuple[AuditEvent, ...]) -> list[OctopusError | None]:
+        answer = tuple[Failure | None, ...]
+        return [revive(one) if one else None for one in await self._calls.call("records", RecordsCall(events=events), answer, patience=0)]
+
     async def _hand_over(self, event: AuditEvent) -> None:
         while True:
             try:
+                if event.event.startswith(HAPPENED):
+                    return await self._batches.record(event)
                 return await self._calls.call("record", event, type(None), patience=0)
             except AuditUnavailable:
                 if not event.is_terminal:

@@ -18,6 +18,7 @@ import structlog
 import uvloop
 
 from octopus.control.plane import KillSession, Plane, Start, StopWorker
+from octopus.session.journal import Journal
 from octopus.session.plane_calls import PlaneCalls
 from octopus.session.plane_client import PlaneClient
 from octopus.session.proxy_socket import real_client
@@ -186,6 +187,7 @@ async def _work(channel: WorkerChannel, start: Start, build: Build) -> None:
         spool_directory=Path(start.spool_directory),
         clock=time.time,
         authenticated=channel.authenticated,
+        journal=Journal([Path(path) for path in start.journals]) if start.journals else None,
     )
     async with plane, build(settings, plane) as gateway:
         worker = Worker(

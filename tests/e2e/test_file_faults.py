@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest_asyncio
 from tests.e2e.gateway import HOST, Gateway, Sections
 from tests.e2e.planes import becomes
 from tests.e2e.scene import IPS, Scene, behind, gateway_for, launch, on, own_socket
+from tests.e2e.test_forward import arguments
 from tests.e2e.test_full_disk import small_disk
 from tests.e2e.trail import Chapter
 from tests.parts.proxy import Proxy, in_front_of
@@ -171,6 +173,36 @@ async def test_engine_that_is_cut(stage: Stage, met: Any, name: str, way: str, p
     assert b"octopus: " in stderr
     await ended_badly(record, way)
     await stage.nothing_left(name, before)
+
+
+async def test_worker_that_is_killed_among_many_files(stage: Stage) -> None:
+    """Each file that the client was told is there is on the trail, and nothing else is left; one more may be just in its place."""
+    before = stage.files("web_front")
+    tree, record = stage.directory / "many", stage.gateway.trail.from_now()
+    tree.mkdir()
+    for number in range(1000):
+        (tree / f"f{number}").write_bytes(b"x" * 100)
+    ssh = stage.gateway.ssh
+    argv = [need("sftp", "openssh-client"), *ssh.options, "-i", str(stage.scene.people.alice.key), "-b", "-", f"web_front@{HOST}"]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*argv, env=ssh.environment(), stdin=pipe, stdout=pipe, stderr=pipe)
+    ending = asyncio.create_task(process.communicate(f"put -r {tree} /cut/many\n".encode()))
+    await record.event("file.uploaded")
+    for worker in stage.gateway.processes:
+        if b"session_worker" in arguments(worker):
+            os.kill(worker, signal.SIGKILL)
+    await ending
+    assert process.returncode != 0
+    story = await record.session()
+    assert story.end["event"] == "session.failed"
+    told = {event["path"] for event in story.events if event["event"] == "file.uploaded" and event["complete"]}
+    await becomes(lambda: stage.scene.processes(IMAGES["web_front"]), [])
+    there = {path for path in stage.files("web_front") - before if path != "/cut/many"}
+    assert told
+    assert told <= there
+    assert len(there - told) <= 1
+    await stage.gateway.serves("web_front", key=stage.scene.people.alice.key)
+    await stage.run("web_front", "rm /cut/many/*", "rmdir /cut/many")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

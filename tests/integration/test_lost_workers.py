@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+from collections import deque
 from pathlib import Path
 
 import pytest
 
+from octopus.control.worker_locks import WorkerLocks
 from octopus.core.errors import ContainerUnavailable, NoSuchTarget
-from octopus.core.types import Connection
-from tests.plane_parts import ALICE, SHELL, events_of, in_process
+from octopus.core.types import AuditEvent, Connection
+from octopus.session.journal import Journal
+from tests.plane_parts import ALICE, SHELL, audit_log, events_of, in_process
 from tests.recovery import Reaper, start
 from tests.streams import until
 
@@ -78,3 +81,37 @@ async def test_a_session_file_that_cannot_be_read_is_no_hindrance(tmp_path: Path
     await start(tmp_path, Reaper())
     assert events_of(tmp_path, "s-1") == ["session.requested", "session.failed"]
     assert kept(tmp_path) == []
+
+
+async def test_what_it_was_handing_over_is_on_the_trail_once(tmp_path: Path) -> None:
+    """A file that passed is told of though the worker was killed right then; what had arrived already is not told twice."""
+    await begin(tmp_path)
+    passed = [AuditEvent(event="file.uploaded", key=f"s-1/file/{number}", session="s-1") for number in range(3)]
+    async with audit_log(tmp_path) as log:
+        await log.append(passed[0])
+    (tmp_path / "run" / "workers").mkdir(exist_ok=True)
+    paths = WorkerLocks(tmp_path / "run" / "workers").journals("w-1")
+    journal = Journal(paths, most=1)
+    turns = [journal.add(event) for event in passed]
+    journal.close()
+    assert turns == [0, 1, 1]
+    await start(tmp_path, Reaper())
+    assert events_of(tmp_path, "s-1") == ["session.requested", *["file.uploaded"] * 3, "session.failed"]
+    assert not any(path.exists() for path in paths)
+
+
+def test_a_journal_is_as_long_as_what_is_under_way(tmp_path: Path) -> None:
+    """However long somebody always waits, the files are emptied in their turns."""
+    paths = [tmp_path / "0", tmp_path / "1"]
+    journal = Journal(paths, most=1000)
+    event = AuditEvent(event="file.uploaded", key="s-1/file/1", session="s-1")
+    waiting: deque[int] = deque()
+    for _ in range(1000):
+        waiting.append(journal.add(event))
+        if len(waiting) > 5:
+            journal.settled(waiting.popleft())
+        assert sum(path.stat().st_size for path in paths) < 5000
+    while waiting:
+        journal.settled(waiting.popleft())
+    assert [path.stat().st_size for path in paths] == [0, 0]
+    journal.close()

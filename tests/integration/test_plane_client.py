@@ -213,3 +213,20 @@ async def test_only_this_user_is_served(tmp_path: Path) -> None:
             await asyncio.wait([running])
         assert answer.startswith(b"HTTP/1.1 400")
         assert refusal == b""
+
+
+async def test_events_of_files_go_together_and_one_by_one_learn_what_became_of_them(tmp_path: Path) -> None:
+    """Many are on the trail in their order; one that cannot be written fails alone; while a restart lasts they wait."""
+
+    def passed(number: int, data: object = "") -> AuditEvent:
+        return AuditEvent(event="file.uploaded", key=f"s-1/file/{number}", session="s-1", data={"path": data})
+
+    async with client(tmp_path) as plane:
+        recording = [asyncio.create_task(plane.record(passed(number))) for number in range(50)]
+        async with serving(tmp_path):
+            await asyncio.gather(*recording)
+            refused = asyncio.create_task(plane.record(passed(50, "x" * (8 << 20))))
+            fine = [asyncio.create_task(plane.record(passed(number))) for number in range(51, 60)]
+            await asyncio.gather(*fine)
+            await asyncio.wait([refused])
+    assert events_of(tmp_path, "s-1").count("file.uploaded") == 59 + (refused.exception() is None)
