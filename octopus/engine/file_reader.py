@@ -21,7 +21,7 @@ class Block:
     """
 
     start: int
-    data: bytes
+    data: memoryview
     asked: int = 0
     identity: bytes = b""
     attributes: FileAttributes | None = None
@@ -37,7 +37,7 @@ class Block:
         return self.start + len(self.data)
 
 
-_NOTHING = Block(0, b"")
+_NOTHING = Block(0, memoryview(b""))
 
 
 class ShellReader:
@@ -74,7 +74,7 @@ class ShellReader:
 
     async def read(self, offset: int, size: int) -> bytes:
         """See ``FileReader.read``."""
-        parts: list[bytes] = []
+        parts: list[memoryview] = []
         left = min(size, self._limits.block)
         while left > 0:
             block = await self._block(offset)
@@ -153,7 +153,8 @@ class ShellReader:
 
 def read_block(offset: int, size: int, said: bytes) -> Block:
     """Read what the helper says of a file and its bytes. Raise BadUpstream."""
-    line, _, data = said.partition(b"\n")
+    end = said.find(b"\n")
+    line, data = (said[:end], memoryview(said)[end + 1 :]) if end >= 0 else (said, memoryview(b""))
     identity, space, numbers = line.partition(b" ")
     if not space or len(data) > size:
         raise BadUpstream("files helper", "not an open file", line)

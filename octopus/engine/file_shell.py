@@ -65,7 +65,7 @@ class FileShell:
         self._stream = stream
         self._limits = limits
         self._frames = FrameDecoder()
-        self._received = bytearray()
+        self._received = b""
         self._stray = b""
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[bytes]] = set()
@@ -148,25 +148,41 @@ class FileShell:
         return said, int(status), errors
 
     async def _until(self, mark: bytes, limit: int) -> bytes:
-        received, searched = self._received, 0
-        while (at := received.find(mark, max(0, searched - len(mark)))) < 0:
-            searched = len(received)
-            if searched > limit:
+        """Return what comes before a mark, put together once."""
+        parts: list[bytes] = []
+        size, tail, chunk, self._received = 0, b"", self._received, b""
+        while (at := _find(mark, tail, chunk)) is None:
+            parts.append(chunk)
+            size += len(chunk)
+            if size > limit:
                 raise BadUpstream("files helper", f"an answer of more than {limit} bytes")
-            await self._receive()
-        said = bytes(received[:at])
-        del received[: at + len(mark)]
-        return said
+            tail = (tail + chunk[1 - len(mark) :])[1 - len(mark) :]
+            chunk = await self._receive(tail)
+        if at < 0:  # it began in what came before
+            parts, chunk, at = [], b"".join([*parts, chunk]), at + size
+        self._received = chunk[at + len(mark) :]
+        return b"".join([*parts, chunk[:at]])
 
-    async def _receive(self) -> None:
+    async def _receive(self, tail: bytes) -> bytes:
         data = await self._stream.read(self._limits.read)
         if not data:
-            raise BadUpstream("files helper", "it ended", self._stray or bytes(self._received[:200]))
+            raise BadUpstream("files helper", "it ended", self._stray or tail)
+        received = []
         for output in self._frames.feed(data):
             if output.stderr:
                 self._stray = (self._stray + output.data)[-200:]
             else:
-                self._received += output.data
+                received.append(output.data)
+        return received[0] if len(received) == 1 else b"".join(received)
+
+
+def _find(mark: bytes, tail: bytes, chunk: bytes) -> int | None:
+    """Return where the mark begins in a chunk, less than 0 where it does in the tail of those before."""
+    across = (tail + chunk[: len(mark) - 1]).find(mark) if tail else -1
+    if across >= 0:
+        return across - len(tail)
+    at = chunk.find(mark)
+    return at if at >= 0 else None
 
 
 @asynccontextmanager

@@ -50,7 +50,8 @@ class ShellWriter:
         self._on_end = on_end
         self._size = 0 if opened.name or opened.former is None else opened.former.size
         self._passed: PassedBytes | None = None
-        self._buffer = bytearray()
+        self._gathered: list[bytes] = []
+        self._length = 0
         self._start = 0
         self._sent = 0
         self._sending: asyncio.Task[bytes] | None = None
@@ -74,14 +75,15 @@ class ShellWriter:
                 return
             if self._opened.append:
                 offset = self._size
-            if self._buffer and offset != self._start + len(self._buffer):
+            if self._gathered and offset != self._start + self._length:
                 await self._flush()
-            if not self._buffer:
+            if not self._gathered:
                 self._start = offset
-            self._buffer += data
+            self._gathered.append(data)
+            self._length += len(data)
             self._size = max(self._size, offset + len(data))
             self._count(offset, data)
-            if len(self._buffer) >= min(self._limits.block, max(self._limits.small, self._sent)):
+            if self._length >= min(self._limits.block, max(self._limits.small, self._sent)):
                 await self._flush()
 
     async def stat(self) -> FileAttributes:
@@ -146,16 +148,22 @@ class ShellWriter:
     async def _flush(self) -> None:
         """Send what was gathered, once what was sent before has arrived. Raise its failure."""
         await self._sent_all()
-        if not self._buffer:
+        if not self._gathered:
             return
         await self._make()
-        data, self._buffer = bytes(self._buffer), bytearray()
+        data = self._take()
         self._sent += len(data)
         if self._opened.append and not self._opened.name:
             work = self._shell.call("append", self._opened.path, b"%d" % len(data), data=data)
         else:
             work = self._shell.call("write", self._opened.path, b"%d" % self._start, b"%d" % len(data), data=data)
         self._sending = asyncio.get_running_loop().create_task(work, name="write behind")
+
+    def _take(self) -> bytes:
+        """Return what was gathered, and gather anew."""
+        data = b"".join(self._gathered)
+        self._gathered, self._length = [], 0
+        return data
 
     async def _sent_all(self) -> None:
         task, self._sending = self._sending, None
@@ -185,24 +193,24 @@ class ShellWriter:
         mode = self._mode()
         umask, rest = _masked(mode)
         _, owner, _, atime, mtime = change_arguments(self._changes)
-        if self._buffer and not self._opened.exclusive:
+        if self._gathered and not self._opened.exclusive:
             as_made = b"" if self._begun in (b"", umask) else b"%04o" % mode
             if await self._put_quickly((umask, rest or as_made, owner, atime, mtime)):
                 return
         await self._unmake()
         await self._shell.call(
             "put",
-            *(self._opened.path, b"%d" % len(self._buffer), self._opened.name, b"%d" % self._opened.exclusive),
+            *(self._opened.path, b"%d" % self._length, self._opened.name, b"%d" % self._opened.exclusive),
             *(umask, rest, owner, atime, mtime),
-            data=bytes(self._buffer) + WHOLE,
+            data=b"".join([*self._gathered, WHOLE]),
         )
 
     async def _put_quickly(self, words: tuple[bytes, ...]) -> bool:
         path, mark = self._place()
         self._begun = b""
         try:
-            data = bytes(self._buffer) + WHOLE
-            await self._shell.quick("PUT", (b"%d" % len(self._buffer), *words), path, data=data, mark=mark)
+            data = b"".join([*self._gathered, WHOLE])
+            await self._shell.quick("PUT", (b"%d" % self._length, *words), path, data=data, mark=mark)
         except FileFailure:
             return False
         return True
@@ -223,7 +231,7 @@ class ShellWriter:
             return await self._put()
         await self._make()
         await self._sent_all()
-        data = bytes(self._buffer)
+        data = self._take()
         former = self._opened.former
         _, owner, _, atime, mtime = change_arguments(self._changes)
         await self._shell.call(
@@ -242,7 +250,7 @@ class ShellWriter:
 
     async def _drop(self) -> None:
         """Give up: nothing is left of a new file."""
-        self._buffer.clear()
+        self._take()
         with suppress(OctopusError):
             await self._sent_all()
         with suppress(OctopusError):

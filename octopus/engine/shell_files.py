@@ -192,7 +192,7 @@ class ShellFiles:
     def _fetch(self, asked: bytes, said: bytes, mark: bytes) -> Place:
         """Keep what was fetched along, for the one who opens this place next."""
         with faults(self._agent, "fetch"):
-            path, _, rest = said.partition(b"\n" + mark)
+            path, _, rest = said.partition(b"\n" + mark)  # small
             block = read_block(0, self._limits.small, rest)
         place = Place(asked=asked, path=path, attributes=block.attributes)
         self._fetched = (place, block)

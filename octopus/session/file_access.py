@@ -226,11 +226,11 @@ class FileAccess:
         raise FileForbidden(f"{operation} {data['path']}", notice=f"not allowed: {operation} {data['path']}")
 
     async def _carry_out(self, act: Callable[[], Coroutine[Any, Any, None]], event: str, data: dict[str, Any]) -> None:
-        """Do it and write it down, both or, where it fails, neither."""
+        """Do it and write it down, both or, where it fails, neither; the caller learns of it when it is durable."""
 
         async def both() -> None:
             await act()
-            await self._trail.note(event, data)
+            await self._trail.record(event, data)
 
         await self._trail.finish(both)
 

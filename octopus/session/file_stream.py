@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from octopus.core.errors import InvalidRequest
@@ -19,27 +20,29 @@ class FileStream:
         self._client = client
         self._traffic = traffic
         self._moved = moved
-        self._waiting = bytearray()
+        self._parts: deque[bytes] = deque()
+        self._begun = 0
+        self._size = 0
         self._at_end = False
 
     async def exactly(self, size: int) -> bytes | None:
         """Return so many bytes, None where the input ends before. Raise Disconnected."""
-        while len(self._waiting) < size:
+        while self._size < size:
             if not await self._more():
                 return None
         return self._take(size)
 
     async def some(self, size: int) -> bytes:
         """Return what is there, one to ``size`` bytes, b"" at the end of the input. Raise Disconnected."""
-        while not self._waiting:
+        while not self._size:
             if not await self._more():
                 return b""
-        return self._take(min(size, len(self._waiting)))
+        return self._take(min(size, len(self._parts[0]) - self._begun))
 
     async def line(self, limit: int) -> bytes | None:
         """Return a line without its newline, None where the input ends before. Raise InvalidRequest for a longer one, Disconnected."""
-        while (end := self._waiting.find(b"\n")) < 0:
-            if len(self._waiting) > limit:
+        while (end := self._whole().find(b"\n")) < 0:
+            if self._size > limit:
                 raise InvalidRequest(f"a line of more than {limit} bytes")
             if not await self._more():
                 return None
@@ -57,14 +60,32 @@ class FileStream:
                 case Input(data=data):
                     self._moved()
                     self._traffic.inward += len(data)
-                    self._waiting += data
+                    if data:
+                        self._parts.append(data)
+                        self._size += len(data)
                     return True
                 case InputEof():
                     self._at_end = True
         return False
 
+    def _whole(self) -> bytes:
+        """Return all that waits, put together."""
+        if self._size:
+            self._parts.appendleft(self._take(self._size))
+            self._size = len(self._parts[0])
+        return self._parts[0] if self._parts else b""
+
     def _take(self, size: int) -> bytes:
-        with memoryview(self._waiting) as whole, whole[:size] as part:
-            taken = bytes(part)
-        del self._waiting[:size]
-        return taken
+        """Return the first ``size`` bytes of what waits: copied once, and not at all where they came as one."""
+        self._size -= size
+        taken: list[bytes | memoryview] = []
+        while size:
+            part, begun = self._parts[0], self._begun
+            piece = part if not begun and len(part) <= size else memoryview(part)[begun : begun + size]
+            taken.append(piece)
+            size -= len(piece)
+            self._begun += len(piece)
+            if self._begun == len(part):
+                self._parts.popleft()
+                self._begun = 0
+        return taken[0] if len(taken) == 1 and isinstance(taken[0], bytes) else b"".join(taken)

@@ -32,8 +32,8 @@ from octopus.session.event_batches import EventBatches
 from octopus.session.journal import Journal
 from octopus.session.plane_calls import PlaneCalls
 
-HAPPENED = ("file.", "directory.")
-"""What is told once it is done, of many files in a row: these events go together."""
+HAPPENED = ("file.uploaded", "file.downloaded", "file.listed")
+"""What is told once it is done, of many files in a row, and not waited for: these events go together."""
 
 _log = structlog.get_logger(__name__)
 
@@ -131,7 +131,7 @@ class PlaneClient:
         if event.is_terminal:
             await asyncio.shield(self._owe(event))
             return
-        if event.event.startswith(HAPPENED):
+        if event.event in HAPPENED:
             await self._keep(event)
             return
         await self._hand_over(event)
@@ -193,7 +193,7 @@ class PlaneClient:
     async def _hand_over(self, event: AuditEvent) -> None:
         while True:
             try:
-                if event.event.startswith(HAPPENED):
+                if event.event in HAPPENED:
                     return await self._batches.record(event)
                 return await self._calls.call("record", event, type(None), patience=0)
             except AuditUnavailable:

@@ -135,8 +135,8 @@ class ScpSink:
         failure = None
         taken = 0
         while taken < size:
-            content = await self._stream.some(min(BLOCK, size - taken))
-            if not content:
+            content = await self._stream.exactly(min(BLOCK, size - taken))
+            if content is None:
                 raise Disconnected("the client left off")
             if failure is None:
                 try:

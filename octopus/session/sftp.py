@@ -26,7 +26,7 @@ Explain = Callable[[str], Awaitable[None]]
 DRAFT_SYMLINKS = ("AsyncSSH", "WinSCP")
 """Clients that send SYMLINK's paths in the order of the draft, unless the server is OpenSSH; all others do as OpenSSH does."""
 
-_Reply = tuple[Answer, bytes]
+_Reply = tuple[Answer, *tuple[bytes, ...]]
 _OK = (Answer.STATUS, wire.status(Status.OK))
 _END = (Answer.STATUS, wire.status(Status.EOF, "end of file"))
 _Opened = TypeVar("_Opened", OpenFile, OpenDirectory)
@@ -114,8 +114,8 @@ class SftpServer:
 
     async def _answer(self, packet: SSHPacket) -> bytes:
         kind, number = packet.get_byte(), packet.get_uint32()
-        answer, payload = await self._reply(kind, packet)
-        return wire.framed(answer, UInt32(number) + payload)
+        answer, *payload = await self._reply(kind, packet)
+        return wire.framed(answer, UInt32(number), *payload)
 
     async def _reply(self, kind: int, packet: SSHPacket) -> _Reply:
         serve = self._serving.get(kind, self._unsupported)
@@ -152,7 +152,7 @@ class SftpServer:
     async def _read(self, packet: SSHPacket) -> _Reply:
         file, offset, size = self._file(packet), packet.get_uint64(), packet.get_uint32()
         content = await file.read(offset, min(size, wire.MAX_DATA))
-        return (Answer.DATA, wire.data(content)) if content else _END
+        return (Answer.DATA, UInt32(len(content)), content) if content else _END
 
     async def _write(self, packet: SSHPacket) -> _Reply:
         file, offset, content = self._file(packet), packet.get_uint64(), packet.get_string()

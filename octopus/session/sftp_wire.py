@@ -95,9 +95,9 @@ class _Has(IntFlag):
     EXTENDED = 0x8000_0000
 
 
-def framed(kind: Answer, payload: bytes) -> bytes:
+def framed(kind: Answer, *payload: bytes) -> bytes:
     """Return a packet with its length and kind in front."""
-    return UInt32(len(payload) + 1) + Byte(kind) + payload
+    return b"".join((UInt32(sum(map(len, payload)) + 1), Byte(kind), *payload))
 
 
 def version() -> bytes:
@@ -108,11 +108,6 @@ def version() -> bytes:
 def status(code: int, text: str = "") -> bytes:
     """Return the payload of a status, after the request's number."""
     return UInt32(code) + String(text) + String("")
-
-
-def data(content: bytes) -> bytes:
-    """Return the payload of an answer to READ."""
-    return String(content)
 
 
 def changes(packet: SSHPacket) -> AttributeChanges:

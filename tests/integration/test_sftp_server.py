@@ -313,18 +313,21 @@ async def test_client_that_closes_between_files_has_ended(tmp_path: Path) -> Non
 
 
 async def test_success_is_told_when_it_is_durable(tmp_path: Path) -> None:
-    """An upload, a removal: no answer before the event is on the trail."""
+    """A removal: no answer before the event is on the trail. Of an upload: none before its event is on the way there."""
     async with serving(tmp_path) as (peer, _):
-        for kind, argument in ((Request.CLOSE, await peer.open(b"a", WRITE_NEW)), (Request.REMOVE, String(b"a"))):
-            peer.durable.clear()
-            peer.recording.clear()
-            asking = asyncio.create_task(peer.status(kind, argument))
-            await peer.recording.wait()
-            for _ in range(5):
-                await asyncio.sleep(0)
-            assert not asking.done()
-            peer.durable.set()
-            assert await asking == 0
+        peer.durable.clear()
+        handle = await peer.open(b"a", WRITE_NEW)
+        assert not peer.recording.is_set()
+        assert await peer.status(Request.CLOSE, handle) == 0
+        assert peer.recording.is_set()
+        peer.recording.clear()
+        asking = asyncio.create_task(peer.status(Request.REMOVE, String(b"a")))
+        await peer.recording.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not asking.done()
+        peer.durable.set()
+        assert await asking == 0
     assert [event for event, _ in peer.events] == ["file.uploaded", "file.removed"]
 
 
