@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 
 from octopus.core.errors import BadUpstream
 from octopus.core.files import FileAttributes, Passed, PassedBytes, PathChanged, Place
 from octopus.engine.file_answers import attributes
-from octopus.engine.file_shell import FileLimits
+from octopus.engine.file_shell import FileLimits, FileShell
 from octopus.engine.file_shells import FileShells
 from octopus.engine.limits import faults
 
@@ -37,24 +38,29 @@ class Block:
         return self.start + len(self.data)
 
 
+AHEAD = 2
+"""Blocks fetched before they are asked for."""
+
 _NOTHING = Block(0, memoryview(b""))
 
 
 class ShellReader:
     """Reads by path, and each time looks that it is still the same file: ``identity`` is its device and inode.
 
-    Two blocks are kept: the one being read and the one before, for requests that overtook one another; the next is fetched ahead.
+    Two blocks are kept: the one being read and the one before, for requests that overtook one another; the next two are fetched ahead.
     """
 
     def __init__(self, shells: FileShells, place: Place, agent: str, limits: FileLimits) -> None:
         self.attributes: FileAttributes
         self._shells = shells
+        self._shell: FileShell | None = None
         self._path = place.path
         self._agent = agent
         self._limits = limits
         self._identity = b""
         self._blocks = (_NOTHING, _NOTHING)
-        self._next: asyncio.Task[Block] | None = None
+        self._next: deque[asyncio.Task[Block]] = deque()
+        self._following = 0, 0
         self._turn = asyncio.Lock()
         self._passed = PassedBytes()
         self._end_told = -1
@@ -98,10 +104,7 @@ class ShellReader:
 
     async def close(self) -> Passed:
         """See ``FileReader.close``."""
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.wait({self._next})
-            self._next = None
+        await self._forget()
         self._blocks = (_NOTHING, _NOTHING)
         return self._passed.result(complete=self._whole)
 
@@ -118,7 +121,7 @@ class ShellReader:
             if block.data:
                 self._blocks = (last, block)
                 if block.start == last.end and not block.short:
-                    self._next = asyncio.get_running_loop().create_task(self._fetch_next(block), name="read ahead")
+                    self._fetch_more(block)
             return block
 
     def _held(self, offset: int) -> Block | None:
@@ -126,24 +129,44 @@ class ShellReader:
 
     async def _ahead(self, offset: int) -> Block | None:
         """Return what was fetched ahead, if that is what is wanted now."""
-        if self._next is None:
+        if not self._next:
             return None
-        task, self._next = self._next, None
-        block = await asyncio.shield(task)
-        return block if block.start <= offset < block.end or (block.start == offset and not block.data) else None
+        block = await asyncio.shield(self._next.popleft())
+        if block.start <= offset < block.end or (block.start == offset and not block.data):
+            return block
+        await self._forget()
+        return None
+
+    async def _forget(self) -> None:
+        """Fetch nothing ahead any more."""
+        tasks = set(self._next)
+        self._next.clear()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _size(self, offset: int) -> int:
         last = self._blocks[1]
-        return self._more(last) if offset == last.end else self._limits.small
+        return self._more(last.asked) if offset == last.end else self._limits.small
 
-    def _more(self, last: Block) -> int:
-        return min(max(last.asked * 2, self._limits.small), self._limits.block)
+    def _more(self, asked: int) -> int:
+        return min(max(asked * 2, self._limits.small), self._limits.block)
 
-    async def _fetch_next(self, last: Block) -> Block:
-        return await self._fetch(last.end, self._more(last))
+    def _fetch_more(self, last: Block) -> None:
+        """See to it that what follows a block is being fetched, each block on the assumption that those before it are whole."""
+        start, size = self._following if self._next else (last.end, last.asked)
+        while len(self._next) < AHEAD:
+            size = self._more(size)
+            self._next.append(asyncio.get_running_loop().create_task(self._fetch(start, size), name="read ahead"))
+            start += size
+        self._following = start, size
 
     async def _fetch(self, offset: int, size: int) -> Block:
-        said = await self._shells.call("read", self._path, b"%d" % offset, b"%d" % size)
+        # One helper for all blocks: they come in their order, and others are free for what is asked meanwhile.
+        if self._shell is None or self._shell.gone:
+            self._shell = await self._shells.get()
+        said = await self._shell.call("read", self._path, b"%d" % offset, b"%d" % size)
         with faults(self._agent, "read"):
             block = read_block(offset, size, said)
         if block.identity != (self._identity or block.identity):

@@ -54,7 +54,7 @@ class FileLimits:
 
 
 class FileShell:
-    """One helper. Calls wait for one another; one that is cancelled is still brought to its end, to stay in step."""
+    """One helper. Calls are sent and answered in their order; one that is cancelled is still brought to its end, to stay in step."""
 
     def __init__(self, engine: Engine, stream: Hijacked, limits: FileLimits) -> None:
         self.waiting = 0
@@ -68,6 +68,7 @@ class FileShell:
         self._received = b""
         self._stray = b""
         self._turn = asyncio.Lock()
+        self._last: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[bytes]] = set()
 
     async def call(self, op: str, *arguments: bytes, data: bytes = b"", mark: bytes = b"") -> bytes:
@@ -85,13 +86,8 @@ class FileShell:
         if self.gone or self._turn.locked():
             return
         async with self._turn:
-            try:
-                async with deadline(self._engine.agent, "files", self._limits.call):
-                    await self._stream.write(_line(op, words, path, mark))
-            except BaseException as error:
-                self._give_up()
-                if not isinstance(error, OctopusError):
-                    raise
+            with suppress(OctopusError):
+                await self._send(_line(op, words, path, mark))
 
     async def _do(self, mark: bytes, request: bytes) -> bytes:
         task = asyncio.get_running_loop().create_task(self._in_turn(mark, request), name="file operation")
@@ -103,6 +99,8 @@ class FileShell:
         """End the input: the helper removes what is unfinished and ends. Never raises."""
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(self._limits.leave), self._turn:
+                if self._last is not None:
+                    await self._last
                 if not self.gone:
                     await self._stream.write_eof()
                     while await self._stream.read(self._limits.read):
@@ -115,18 +113,32 @@ class FileShell:
 
     async def _in_turn(self, mark: bytes, request: bytes) -> bytes:
         self.waiting += 1
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             async with self._turn:
-                if self.gone:
-                    raise unavailable(self._engine.agent, "files", "the helper is gone")
-                return await self._exchange(mark, request)
+                before, self._last = self._last, answered
+                await self._send(request)
+            if before is not None:
+                await before
+            return await self._receive_answer(mark)
         finally:
+            answered.set_result(None)
             self.waiting -= 1
 
-    async def _exchange(self, mark: bytes, request: bytes) -> bytes:
+    async def _send(self, request: bytes) -> None:
+        """Send a request, those before it answered or not: the helper reads no further than each one's end."""
+        self._check()
         try:
             async with deadline(self._engine.agent, "files", self._limits.call):
                 await self._stream.write(request)
+        except BaseException:
+            self._give_up()
+            raise
+
+    async def _receive_answer(self, mark: bytes) -> bytes:
+        self._check()
+        try:
+            async with deadline(self._engine.agent, "files", self._limits.call):
                 said, status, errors = await self._answer(mark)
         except BaseException:
             self._give_up()
@@ -134,6 +146,10 @@ class FileShell:
         if status:
             raise failure(errors)
         return said
+
+    def _check(self) -> None:
+        if self.gone:
+            raise unavailable(self._engine.agent, "files", "the helper is gone")
 
     def _give_up(self) -> None:
         """Drop the connection: a helper that lives sees the end of its input and tidies up."""

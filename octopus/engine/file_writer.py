@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import stat
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from octopus.engine.file_answers import attributes, mark_of
 from octopus.engine.file_shell import FileLimits, FileShell
 
 DEFAULT_MODE = 0o666
+UNDER_WAY = 2
+"""Blocks that are sent before the first of them has arrived."""
 WHOLE = b"whole\n"
 """What follows the last byte of a file."""
 
@@ -39,7 +42,7 @@ class Opened:
 
 
 class ShellWriter:
-    """Gathers writes that follow one another into blocks; one block is under way while the next is gathered."""
+    """Gathers writes that follow one another into blocks; two are under way while the next is gathered."""
 
     def __init__(self, shell: FileShell, opened: Opened, limits: FileLimits, on_end: Callable[[ShellWriter], None]) -> None:
         self._shell = shell
@@ -54,7 +57,7 @@ class ShellWriter:
         self._length = 0
         self._start = 0
         self._sent = 0
-        self._sending: asyncio.Task[bytes] | None = None
+        self._sending: deque[asyncio.Task[bytes]] = deque()
         self._turn = asyncio.Lock()
         self._changes = AttributeChanges()
         self._result: Passed | None = None
@@ -146,8 +149,8 @@ class ShellWriter:
         return (self._passed or PassedBytes()).result(complete=complete)
 
     async def _flush(self) -> None:
-        """Send what was gathered, once what was sent before has arrived. Raise its failure."""
-        await self._sent_all()
+        """Send what was gathered, once what was sent before the last has arrived. Raise its failure."""
+        await self._sent_all(but=UNDER_WAY - 1)
         if not self._gathered:
             return
         await self._make()
@@ -157,7 +160,7 @@ class ShellWriter:
             work = self._shell.call("append", self._opened.path, b"%d" % len(data), data=data)
         else:
             work = self._shell.call("write", self._opened.path, b"%d" % self._start, b"%d" % len(data), data=data)
-        self._sending = asyncio.get_running_loop().create_task(work, name="write behind")
+        self._sending.append(asyncio.get_running_loop().create_task(work, name="write behind"))
 
     def _take(self) -> bytes:
         """Return what was gathered, and gather anew."""
@@ -165,15 +168,16 @@ class ShellWriter:
         self._gathered, self._length = [], 0
         return data
 
-    async def _sent_all(self) -> None:
-        task, self._sending = self._sending, None
-        if task is None:
-            return
-        try:
-            await asyncio.shield(task)
-        except OctopusError as error:
-            self._failure = error
-            raise
+    async def _sent_all(self, but: int = 0) -> None:
+        """Wait until no more blocks than so many are under way. Raise the first one's failure, when all are over."""
+        while len(self._sending) > but:
+            try:
+                await asyncio.shield(self._sending.popleft())
+            except OctopusError as error:
+                self._failure = self._failure or error
+                but = 0
+        if self._failure is not None:
+            raise self._failure
 
     async def _finish(self) -> None:
         await self._flush()

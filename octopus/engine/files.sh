@@ -11,6 +11,7 @@ unset CDPATH
 nl='
 '
 format='%f %s %u %g %X %Y %h'
+piece=131072 # bytes that stay in a processor's cache between reading and writing them
 temps=
 putting=
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -129,7 +130,9 @@ op_read() { # path offset size: identity and attributes of the open file, and it
             attributes "./$base" || exit 1
         fi
         [ "$2" = 0 ] || dd bs=1 "skip=$2" count=0 2>/dev/null || exit 1
-        [ "$3" = 0 ] || dd "bs=$3" count=1 iflag=fullblock
+        blocks=$(($3 / piece)) rest=$(($3 % piece))
+        [ $blocks = 0 ] || dd bs=$piece "count=$blocks" iflag=fullblock || exit 1
+        [ $rest = 0 ] || dd "bs=$rest" count=1 iflag=fullblock
     } <"./$base"
 }
 op_create() { # temporary, name, exclusive: the attributes of what is there or -, and whether the temporary was made
@@ -158,20 +161,33 @@ op_check() { # path: its attributes, if it may be written
     attributes "./$base"
 }
 drain() { dd "bs=$1" count=1 iflag=fullblock >/dev/null 2>&1; }
+pass() { # size: so many bytes from standard input to file 5; 98: how many were read is not known
+    blocks=$(($1 / piece)) rest=$(($1 % piece))
+    if [ $blocks != 0 ] && ! trouble=$(dd bs=$piece "count=$blocks" iflag=fullblock 2>&1 >&5); then
+        printf '%s\n' "$trouble" >&2
+        taken=${trouble%%' records in'*}
+        taken=${taken##*"$nl"}
+        taken=${taken%+*}
+        case $taken in '' | *[!0-9]*) exit 98 ;; esac
+        drain $(($1 - taken * piece))
+        exit 99
+    fi
+    [ $rest = 0 ] || dd "bs=$rest" count=1 iflag=fullblock >&5 || exit 99
+}
 block() { # path offset size append; leaves with 99 when it failed after it took the bytes
     enter "$1"
     plain "$base"
     {
         is_open "$1" <&5
         [ "$2" = 0 ] || dd bs=1 "seek=$2" count=0 >&5 2>/dev/null || exit 1
-        dd "bs=$3" count=1 iflag=fullblock >&5 || exit 99
+        pass "$3"
     } 5<>"./$base"
 }
 op_write() { # path offset size, then that many bytes
     [ "$3" = 0 ] && return 0
     (block "$@")
     status=$?
-    case $status in 0 | 99) ;; *) drain "$3" ;; esac
+    case $status in 0 | 98 | 99) ;; *) drain "$3" ;; esac
     return $status
 }
 op_append() { # path size, then that many bytes: at the end, wherever that is by now
@@ -180,11 +196,11 @@ op_append() { # path size, then that many bytes: at the end, wherever that is by
         plain "$base"
         {
             is_open "$1" <&5
-            dd "bs=$2" count=1 iflag=fullblock >&5 || exit 99
+            pass "$2"
         } 5>>"./$base"
     )
     status=$?
-    case $status in 0 | 99) ;; *) drain "$2" ;; esac
+    case $status in 0 | 98 | 99) ;; *) drain "$2" ;; esac
     return $status
 }
 touched() { # file atime mtime
@@ -235,6 +251,7 @@ op_put() { # temporary size name exclusive umask mode owner atime mtime, then th
 op_commit() { # temporary offset bytes name size exclusive mode owner atime mtime former-owner, then that many bytes
     op_write "$1" "$2" "$3"
     status=$?
+    [ $status != 98 ] || return 98
     IFS= read -r end
     [ "$end" = whole ] || {
         echo 'Bytes are missing' >&2
@@ -481,6 +498,7 @@ while read -r mark op count path; do
     case $op in create) temps="$temps$first$nl" ;; esac
     errors=$("op_$op" "$@" 2>&1 >&4)
     status=$?
+    [ $status != 98 ] || exit 1
     case $op$status in create0) ;; create* | commit* | discard*) forget "$first" ;; esac
     printf '%sE%s %s%s\n' "$mark" "$status" "$errors" "$mark"
 done

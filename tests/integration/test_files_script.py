@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import cast
 
 import pytest
 
+from octopus.core.files import FileFailure
 from octopus.core.ports import ContainerFiles
 from octopus.engine.engines import Engine
 from octopus.engine.file_shell import SCRIPT, FileLimits, FileShell
@@ -73,10 +74,16 @@ class PipedExec:
 
 
 @asynccontextmanager
-async def piped(argv: list[str], env: dict[str, str], cwd: Path, limits: FileLimits) -> AsyncIterator[FileShell]:
-    """Run the script."""
+async def piped(
+    argv: list[str], env: dict[str, str], cwd: Path, limits: FileLimits, *, before: Sequence[str] = ("-c",)
+) -> AsyncIterator[FileShell]:
+    """Run the script; ``before`` it is given what has it run."""
     process = await asyncio.create_subprocess_exec(
-        need(argv[0], argv[0]), *argv[1:], "-c", SCRIPT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=env, cwd=cwd
+        *(need(argv[0], argv[0]), *argv[1:], *before, SCRIPT),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=env,
+        cwd=cwd,
     )
     shell = FileShell(cast(Engine, SimpleNamespace(agent="here")), cast(Hijacked, PipedExec(process)), limits)
     try:
@@ -150,3 +157,19 @@ async def test_a_shell_without_the_tools_is_not_enough(tmp_path: Path) -> None:
     files = await open_shell_files(shells, "c0ffee", "here", limits)
     await shells.aclose()
     assert files == "this image lacks dd, fullblock"
+
+
+@pytest.mark.parametrize("name", list(SHELLS))
+async def test_a_disk_that_fills_up_in_the_middle_of_a_block(tmp_path: Path, name: str) -> None:
+    """What was not written is read all the same: the helper is in step, says why, and goes on; nothing of the file is left."""
+    limit = f'ulimit -f 4096; exec {" ".join(SHELLS[name])} -c "$0"'  # a file may have 2 or 4 MiB, by the shell's unit
+    limits = FileLimits()
+    async with piped(["bash"], {**os.environ, "LC_ALL": "C"}, tmp_path, limits, before=["-c", f"trap '' XFSZ; {limit}"]) as shell:
+        temporary = bytes(tmp_path / f".octopus-{'0' * 24}")
+        await shell.call("create", temporary, b"file", b"0")
+        for size in (limits.block + 1_000_000, limits.block * 2):
+            with pytest.raises(FileFailure):
+                await shell.call("write", temporary, b"0", b"%d" % size, data=os.urandom(size))
+            assert (await shell.call("hello")).splitlines()[0].startswith(b"0")
+        await shell.call("discard", temporary)
+    assert list(tmp_path.iterdir()) == []
