@@ -95,16 +95,33 @@ class DirectoryContract:
             await directory.look_up(login, "publickey")
 
     @pytest.mark.parametrize(
-        ("fingerprint", "owners"),
+        ("fingerprint", "login", "owner"),
         [
-            (ALICE_FINGERPRINT, ("alice",)),
-            (SHARED_FINGERPRINT, ("carol", "dave")),
-            (RESTRICTED_FINGERPRINT, ()),
-            (NOBODYS_FINGERPRINT, ()),
-            ("", ()),
-            ("SHA256:*", ()),
+            (ALICE_FINGERPRINT, "", "alice"),
+            (ALICE_FINGERPRINT, "Alice", "alice"),
+            (SHARED_FINGERPRINT, "carol", "carol"),
+            (SHARED_FINGERPRINT, "dave", "dave"),
         ],
     )
-    async def test_a_key_leads_to_all_who_own_it(self, directory: Directory, fingerprint: str, owners: tuple[str, ...]) -> None:
-        """One owner, several, or none; a key with a restriction that cannot be kept is nobody's."""
-        assert await directory.key_owners(fingerprint) == owners
+    async def test_a_key_leads_to_its_owner(self, directory: Directory, fingerprint: str, login: str, owner: str) -> None:
+        """The one owner, with or without a login; where several share a key, the one who is said."""
+        identity = await directory.by_key(fingerprint, login)
+        assert (identity.login, identity.method) == (owner, "publickey")
+        assert identity == await directory.look_up(owner, "publickey")
+
+    @pytest.mark.parametrize(
+        ("fingerprint", "login"),
+        [
+            (ALICE_FINGERPRINT, "carol"),
+            (SHARED_FINGERPRINT, ""),
+            (SHARED_FINGERPRINT, "alice"),
+            (RESTRICTED_FINGERPRINT, ""),
+            (NOBODYS_FINGERPRINT, ""),
+            ("", ""),
+            ("SHA256:*", ""),
+        ],
+    )
+    async def test_a_key_of_nobody_or_of_several_proves_nobody(self, directory: Directory, fingerprint: str, login: str) -> None:
+        """Another's, shared by people of whom none is said, nobody's; one with a restriction that cannot be kept is nobody's."""
+        with pytest.raises(AuthenticationFailed):
+            await directory.by_key(fingerprint, login)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from octopus.core.errors import AuthenticationFailed, DirectoryUnavailable
 from octopus.core.types import Identity
+from octopus.identity.logins import one_owner
 
 
 class FakeClock:
@@ -56,10 +57,11 @@ class FakeDirectory:
         self._answer()
         return self._identity(login, method)
 
-    async def key_owners(self, fingerprint: str) -> tuple[str, ...]:
+    async def by_key(self, fingerprint: str, login: str = "") -> Identity:
         """See ``Directory``."""
         self._answer()
-        return tuple(sorted(login for login, person in self.people.items() if fingerprint in person.fingerprints))
+        owners = [one for one, person in self.people.items() if fingerprint in person.fingerprints]
+        return self._identity(one_owner(owners, login, fingerprint), "publickey")
 
     def _identity(self, login: str, method: str) -> Identity:
         person = self._person(login)

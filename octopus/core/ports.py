@@ -22,14 +22,17 @@ class Directory(Protocol):
         ...
 
     async def look_up(self, login: str, method: str) -> Identity:
-        """Return a person proven by other means (key, certificate), with fresh groups and account state.
+        """Return a person proven by other means (certificate), with fresh groups and account state.
 
         Raise AuthenticationFailed when unknown, ambiguous, disabled or expired; DirectoryUnavailable.
         """
         ...
 
-    async def key_owners(self, fingerprint: str) -> tuple[str, ...]:
-        """Return the logins that own the public key with this ``SHA256:…`` fingerprint; () when nobody does."""
+    async def by_key(self, fingerprint: str, login: str = "") -> Identity:
+        """Return the one person who owns the public key with this ``SHA256:…`` fingerprint, of those called ``login`` where one is said.
+
+        Raise as ``look_up`` does, and AuthenticationFailed when nobody or several people own it.
+        """
         ...
 
 

@@ -124,19 +124,10 @@ class Authenticator:
 
     async def _by_proof(self, method: str, login: str, fingerprint: str, principals: tuple[str, ...]) -> Identity:
         if method == "publickey":
-            return await self._by_key(login, fingerprint)
+            return await self._directory.by_key(fingerprint, login)
         if method == "certificate":
             return await self._by_certificate(login, principals)
         raise AuthenticationFailed(f"unknown method {printable(method)}")
-
-    async def _by_key(self, login: str, fingerprint: str) -> Identity:
-        owners = await self._directory.key_owners(fingerprint)
-        if login:
-            owners = tuple(owner for owner in owners if fold(owner) == fold(login))
-        if len(owners) != 1:
-            whose = f"of {printable(login)}" if login else "of one person"
-            raise AuthenticationFailed(f"the key {printable(fingerprint)} is not {whose} ({len(owners)} owners)")
-        return await self._directory.look_up(owners[0], "publickey")
 
     async def _by_certificate(self, login: str, principals: tuple[str, ...]) -> Identity:
         if not login and len(principals) == 1:

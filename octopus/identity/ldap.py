@@ -14,7 +14,7 @@ from octopus.identity.keys import is_fingerprint, read_lines
 from octopus.identity.ldap_failover import Failover
 from octopus.identity.ldap_tree import Person, Tree
 from octopus.identity.ldap_wire import LdapServer, LdapSession
-from octopus.identity.logins import is_login
+from octopus.identity.logins import is_login, one_owner
 from octopus.identity.passwords import is_password
 
 _MAX_OWNERS = 8
@@ -90,14 +90,12 @@ class LdapDirectory:
             raise AuthenticationFailed(f"no login that could be asked for: {printable(login)}")
         return await self._failover.ask(partial(self._look_up, login, method), within=self._timeout)
 
-    async def key_owners(self, fingerprint: str) -> tuple[str, ...]:
+    async def by_key(self, fingerprint: str, login: str = "") -> Identity:
         """See ``Directory``. What the keyring says is held against the owners' entries, so a key taken away is gone at once."""
-        if not is_fingerprint(fingerprint):
-            return ()
-        logins = await self._keyring.owners(fingerprint)
+        logins = await self._keyring.owners(fingerprint) if is_fingerprint(fingerprint) else ()
         if not logins or len(logins) > _MAX_OWNERS:
-            return ()
-        return await self._failover.ask(partial(self._still_owners, logins, fingerprint), within=self._timeout)
+            raise AuthenticationFailed(f"the key {printable(fingerprint)} has {len(logins)} owners")
+        return await self._failover.ask(partial(self._by_key, logins, fingerprint, login), within=self._timeout)
 
     async def probe(self) -> list[str]:
         """Return one line for each server that cannot serve (reach, TLS, bind, bases), [] when all can."""
@@ -130,16 +128,19 @@ class LdapDirectory:
             self._check_account(person, bound=False)
             return self._identity(session, person, method)
 
-    def _still_owners(self, logins: Sequence[str], fingerprint: str, server: LdapServer) -> tuple[str, ...]:
+    def _by_key(self, logins: Sequence[str], fingerprint: str, login: str, server: LdapServer) -> Identity:
         with server.session(timeout=self._timeout) as session:
-            return tuple(login for login in logins if self._still_owns(session, login, fingerprint))
+            found = {one: person for one in logins if (person := self._still_owner(session, one, fingerprint))}
+            person = found[one_owner(list(found), login, fingerprint)]
+            self._check_account(person, bound=False)
+            return self._identity(session, person, "publickey")
 
-    def _still_owns(self, session: LdapSession, login: str, fingerprint: str) -> bool:
+    def _still_owner(self, session: LdapSession, login: str, fingerprint: str) -> Person | None:
         try:
             person = self._tree.find(session, login)
         except AuthenticationFailed:
-            return False
-        return fingerprint in read_lines(person.keys, self._clock()).fingerprints
+            return None
+        return person if fingerprint in read_lines(person.keys, self._clock()).fingerprints else None
 
     def _probe(self, server: LdapServer) -> None:
         with server.session(timeout=self._timeout) as session:

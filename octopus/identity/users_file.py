@@ -16,7 +16,7 @@ import structlog
 from octopus.core.errors import AuthenticationFailed, ConfigError, DirectoryUnavailable, printable
 from octopus.core.types import Identity, Value
 from octopus.identity.keys import is_fingerprint, read_lines
-from octopus.identity.logins import fold, is_login
+from octopus.identity.logins import fold, is_login, one_owner
 from octopus.identity.passwords import PasswordHash, is_password, verify
 from octopus.identity.users_toml import User, read_users
 
@@ -70,13 +70,12 @@ class UsersFile:
             raise AuthenticationFailed(f"{printable(login)}: no such login")
         return self._identity(user, method)
 
-    async def key_owners(self, fingerprint: str) -> tuple[str, ...]:
+    async def by_key(self, fingerprint: str, login: str = "") -> Identity:
         """See ``Directory``."""
-        if not is_fingerprint(fingerprint):
-            return ()
-        now = self._clock()
-        owners = self._current().owners.get(fingerprint, ())
-        return tuple(sorted(user.login for user in owners if fingerprint in read_lines(user.keys, now).fingerprints))
+        contents, now = self._current(), self._clock()
+        owners = contents.owners.get(fingerprint, ()) if is_fingerprint(fingerprint) else ()
+        owning = [user.login for user in owners if fingerprint in read_lines(user.keys, now).fingerprints]
+        return self._identity(contents.users[fold(one_owner(owning, login, fingerprint))], "publickey")
 
     async def probe(self) -> list[str]:
         """Return one line for each fault of the file as it is now, [] when there is none."""

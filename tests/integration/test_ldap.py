@@ -159,15 +159,15 @@ async def test_a_password_is_given_to_one_server_only(slapd: Slapd, connect: Con
 
 
 async def test_a_connection_serves_one_question_after_another(slapd: Slapd, connect: Connect) -> None:
-    """Finding a key's owner and then the person takes one handshake, and so do all the logins that follow."""
+    """Finding a key's owner and then a person takes one handshake, and so do all the logins that follow."""
     counted = _Counted(slapd)
     line, fingerprint = public_key()
     slapd.add(Person("kay", "kay-secret", (line,)))
     async with counted.proxy.serve():
         directory = connect(f"ldap://127.0.0.1:{counted.proxy.port}")
         for _ in range(3):
-            assert await directory.key_owners(fingerprint) == ("kay",)
-            assert (await directory.look_up("kay", "publickey")).login == "kay"
+            assert (await directory.by_key(fingerprint)).login == "kay"
+            assert (await directory.look_up("kay", "certificate")).login == "kay"
         assert counted.connections == 1
         with pytest.raises(AuthenticationFailed):  # who is nobody costs no connection
             await directory.look_up("nobody-at-all", "publickey")
@@ -345,9 +345,10 @@ async def test_a_key_taken_away_is_gone_at_once(slapd: Slapd, connect: Connect) 
     line, fingerprint = public_key()
     slapd.add(Person("kim", "kim-secret", (line,)))
     directory = connect()
-    assert await directory.key_owners(fingerprint) == ("kim",)
+    assert (await directory.by_key(fingerprint)).login == "kim"
     slapd.modify(f"dn: uid=kim,{USER_BASE}\nchangetype: modify\ndelete: sshPublicKey\n")
-    assert await directory.key_owners(fingerprint) == ()
+    with pytest.raises(AuthenticationFailed):
+        await directory.by_key(fingerprint)
 
 
 async def test_keys_are_read_in_pages_and_kept_fresh(slapd: Slapd, connect: Connect) -> None:
@@ -358,7 +359,7 @@ async def test_keys_are_read_in_pages_and_kept_fresh(slapd: Slapd, connect: Conn
     directory = connect(page_size=2)
     running = asyncio.create_task(directory.run())
     for login, (_, fingerprint) in keys.items():
-        assert await directory.key_owners(fingerprint) == (login,)
+        assert (await directory.by_key(fingerprint)).login == login
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
