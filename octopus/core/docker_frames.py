@@ -23,11 +23,12 @@ class FrameDecoder:
     def feed(self, data: bytes) -> list[Output]:
         """Return the payload in ``data``, in order; frames of one stream in a row are one piece. Raise BadUpstream at a wrong header."""
         outputs: list[Output] = []
-        run: list[bytes] = []
+        run: list[memoryview] = []
+        view = memoryview(data)
         at = 0
         while at < len(data):
             if self._left:
-                payload = data[at : at + self._left]
+                payload = view[at : at + self._left]
                 self._left -= len(payload)
                 run.append(payload)
                 at += len(payload)

@@ -30,7 +30,7 @@ class EngineLimits:
     """API calls in flight."""
     body: int = 16 * 1024 * 1024
     """The largest answer to an API call: a list of containers."""
-    read: int = 128 * 1024
+    read: int = 256 * 1024
     """The most output taken from the engine at once."""
 
 

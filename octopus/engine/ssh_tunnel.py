@@ -9,7 +9,7 @@ import tempfile
 
 import asyncssh
 
-from octopus.engine.transport import CHUNK, ByteStream, PlainStream
+from octopus.engine.transport import ByteStream, Pipe, PlainStream
 
 KEEPALIVE = 30
 
@@ -17,8 +17,8 @@ KEEPALIVE = 30
 class _TunnelStream(PlainStream):
     """A stream through the tunnel, whose end counts only while the SSH connection lives."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: asyncssh.SSHClientConnection) -> None:
-        super().__init__(reader, writer)
+    def __init__(self, transport: asyncio.Transport, pipe: Pipe, connection: asyncssh.SSHClientConnection) -> None:
+        super().__init__(transport, pipe)
         self._connection = connection
 
     async def read(self, size: int) -> bytes:
@@ -60,7 +60,7 @@ class SshTunnel:
         connection = self._connection
         if connection is None:
             raise OSError("the tunnel is closed")
-        return _TunnelStream(*await asyncio.open_unix_connection(self.path, limit=CHUNK), connection)
+        return _TunnelStream(*await asyncio.get_running_loop().create_unix_connection(Pipe, self.path), connection)
 
     def release(self) -> None:
         """Close the connection; ``ready`` opens another."""

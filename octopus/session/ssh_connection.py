@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -20,6 +21,7 @@ from asyncssh.packet import SSHPacket, SSHPacketLogger, String, UInt32
 from octopus.session.courtesy import Courtesy
 from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for, macs_for
 from octopus.session.ssh_keys import OfferedKey
+from octopus.session.ssh_sealing import Sealing, packet_size
 
 ProveKey = Callable[[str, OfferedKey], Awaitable[bool]]
 """Asks, by user name, whether the owner of a key may come in; its signature is verified."""
@@ -50,6 +52,8 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         self.courtesy = courtesy or Courtesy()
         self._socket_full = False
         self._corked: list[bytes] | None = None
+        self._sealing: Sealing | None = None
+        self._opening: Sealing | None = None
         # asyncssh sets the signature's algorithm on the key itself: shared, two connections would overwrite each other's.
         offered = {name.encode() for name in HOST_KEYS}
         self._server_host_keys = type(self._server_host_keys)(
@@ -110,6 +114,53 @@ class GatewayConnection(asyncssh.SSHServerConnection):
             self._corked = None
             if packets:
                 super()._send(b"".join(packets))
+
+    def send_data(self, channel: int, data: memoryview, most: int) -> bool:
+        """Send data, ``most`` bytes a packet, in one go; False, and nothing sent, when it has to go asyncssh's way."""
+        due = self._rekey_bytes_sent + len(data) >= self._rekey_bytes or (self._rekey_seconds and time.monotonic() >= self._rekey_time)
+        self._sealing = Sealing.of(self._send_encryption, self._sealing)
+        if self._sealing is None or due or self._transport is None or not (self._auth_complete and self._kex_complete):
+            return False
+        packets = self._sealing.seal(channel, data, most)
+        self._send_seq = self._send_seq + len(packets) // 2 & 0xFFFF_FFFF
+        self._rekey_bytes_sent += len(data)
+        if self._corked is None:
+            self._transport.writelines(packets)
+        else:
+            self._corked += packets
+        return True
+
+    def _recv_pkthdr(self) -> bool:
+        """Take all whole packets with data that are next; leave any other to asyncssh, and one in parts until it is whole."""
+        self._opening = Sealing.of(self._recv_encryption, self._opening)
+        if self._opening is None or not self._auth_complete:
+            return super()._recv_pkthdr()
+        size = self._take_data(self._opening)
+        if self._transport is None:
+            return False
+        if 0 < size <= len(self._inpbuf) or size > self._max_recv_pktlen:
+            return super()._recv_pkthdr()
+        return False
+
+    def _take_data(self, opening: Sealing) -> int:
+        """Take packets with data; return the size of the one that follows, 0 when it is not known yet."""
+        buffer, at = self._inpbuf, 0
+        view = memoryview(buffer)
+        while 0 < (size := packet_size(buffer, at)) <= len(buffer) - at:
+            opened = opening.open(view[at : at + size])
+            channel = self._channels.get(opened[0]) if opened else None
+            if opened is None or not isinstance(channel, PacedChannel) or not channel.takes(len(opened[1])):
+                break
+            opening.step()
+            self._recv_seq = self._recv_seq + 1 & 0xFFFF_FFFF
+            self._auth_final = True
+            at += size
+            self._inpbuf = b""
+            channel._accept_data(opened[1])
+            if self._transport is None:
+                return 0
+        self._inpbuf = buffer[at:]
+        return size
 
     def _send(self, data: bytes) -> None:
         if self._corked is None:
@@ -177,6 +228,10 @@ class PacedChannel(SSHChannel[bytes]):
 
     _used = 0
 
+    def takes(self, size: int) -> bool:
+        """Whether the client may send so many bytes of data now."""
+        return self._recv_state == "open" and size <= self._recv_window
+
     def used(self, size: int) -> None:
         """Let the client send as much more as was used up, once it is half a window."""
         self._used += size
@@ -184,6 +239,36 @@ class PacedChannel(SSHChannel[bytes]):
             self.send_packet(MSG_CHANNEL_WINDOW_ADJUST, UInt32(self._used))
             self._recv_window += self._used
             self._used = 0
+
+    def write(self, data: bytes, datatype: int | None = None) -> None:
+        """Send data, at once as far as the window goes and nothing waits before it."""
+        sent = 0
+        if datatype is None and not self._send_buf and self._send_state == "open":
+            sent = self._sent(memoryview(data))
+        if sent < len(data):
+            super().write(data[sent:], datatype)
+
+    def _flush_send_buf(self) -> None:
+        if self._send_buf and self._send_buf[0][1] is None:
+            buffer = self._send_buf[0][0]
+            with memoryview(buffer) as view:
+                sent = self._sent(view)
+            del buffer[:sent]
+            self._send_buf_len -= sent
+            if not buffer:
+                del self._send_buf[0]
+        super()._flush_send_buf()
+
+    def _sent(self, data: memoryview) -> int:
+        """Send what the window grants of it in one go; return how much that is, 0 where it has to go asyncssh's way."""
+        granted = min(len(data), self._send_window)
+        connection = self._conn
+        if not granted or self._send_chan is None or not isinstance(connection, GatewayConnection):
+            return 0
+        if not connection.send_data(self._send_chan, data[:granted], self._send_pktsize):
+            return 0
+        self._send_window -= granted
+        return granted
 
     def _deliver_data(self, data: bytes, datatype: int | None) -> None:
         # asyncssh would open the whole window again here, for each part of what it still holds back: without limit.

@@ -12,7 +12,7 @@ from octopus.session.ssh_connection import GatewayConnection, PacedChannel
 
 CHUNK = 32_768
 """Bytes up to which pieces of input are put together."""
-MAX_WRITE = 131_072
+MAX_WRITE = 262_144
 """Bytes written at a time: several packets, in one system call."""
 
 C = TypeVar("C", bound=PacedChannel)
