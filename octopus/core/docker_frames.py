@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 from octopus.core.errors import BadUpstream
 from octopus.core.types import Output
 
-HEADER = 8
-_STDERR = {1: False, 2: True}
+HEADER = struct.Struct(">II")
+_STDERR = {1 << 24: False, 2 << 24: True}
+"""By a header's first four bytes."""
 
 
 class FrameDecoder:
@@ -22,24 +25,29 @@ class FrameDecoder:
 
     def feed(self, data: bytes) -> list[Output]:
         """Return the payload in ``data``, in order; frames of one stream in a row are one piece. Raise BadUpstream at a wrong header."""
+        if self._header:
+            data, self._header = self._header + data, b""
         outputs: list[Output] = []
         run: list[memoryview] = []
-        view = memoryview(data)
-        at = 0
-        while at < len(data):
-            if self._left:
-                payload = view[at : at + self._left]
-                self._left -= len(payload)
-                run.append(payload)
-                at += len(payload)
-            else:
-                part = data[at : at + HEADER - len(self._header)]
-                at += len(part)
-                before = self._stderr
-                self._read_header(part)
-                if run and self._stderr != before:
-                    outputs.append(Output(data=b"".join(run), stderr=before))
+        view, size, at = memoryview(data), len(data), 0
+        while at < size:
+            if not self._left:
+                if size - at < HEADER.size:
+                    self._header = data[at:]
+                    break
+                stream, self._left = HEADER.unpack_from(data, at)
+                if (stderr := _STDERR.get(stream)) is None:
+                    raise BadUpstream("engine", "not a frame header", data[at : at + HEADER.size].hex())
+                at += HEADER.size
+                if run and stderr != self._stderr:
+                    outputs.append(Output(data=b"".join(run), stderr=self._stderr))
                     run = []
+                self._stderr = stderr
+            if self._left and at < size:
+                payload = view[at : at + self._left]
+                run.append(payload)
+                self._left -= len(payload)
+                at += len(payload)
         if run:
             outputs.append(Output(data=b"".join(run), stderr=self._stderr))
         return outputs
@@ -48,14 +56,3 @@ class FrameDecoder:
         """Say that the stream is at its end. Raise BadUpstream inside a frame: the output was cut."""
         if self._left or self._header:
             raise BadUpstream("engine", f"the output ends inside a frame, {self._left} bytes are missing")
-
-    def _read_header(self, part: bytes) -> None:
-        self._header += part
-        if len(self._header) < HEADER:
-            return
-        stream, reserved = self._header[0], self._header[1:4]
-        if stream not in _STDERR or reserved != b"\0\0\0":
-            raise BadUpstream("engine", "not a frame header", self._header.hex())
-        self._stderr = _STDERR[stream]
-        self._left = int.from_bytes(self._header[4:], "big")
-        self._header = b""
