@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from octopus.core.errors import RecordingUnavailable
@@ -12,16 +14,83 @@ from octopus.core.errors import RecordingUnavailable
 _T = TypeVar("_T")
 
 
+class DiskThreads:
+    """Threads that take steps in their order, each whole. An executor of the standard library takes half as long again, which
+    whoever types would feel; and these do not hold up the end of the process when a disk hangs."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._count = count
+        self._name = name
+        self._steps: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._started = False
+
+    def put(self, step: Callable[[], object]) -> None:
+        """Have a step taken soon; it must not raise."""
+        if not self._started:
+            self._started = True
+            for number in range(self._count):
+                threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True).start()
+        self._steps.put(step)
+
+    def close(self) -> None:
+        """Let the threads end after the steps that are waiting."""
+        for _ in range(self._count):
+            self._steps.put(None)
+
+    def _run(self) -> None:
+        while (step := self._steps.get()) is not None:
+            step()
+
+
+class _Step:
+    """One call in a thread, and word of its end in the event loop."""
+
+    def __init__(self, act: Callable[..., Any], args: tuple[object, ...]) -> None:
+        self.result: Any = None
+        self.failure: BaseException | None = None
+        self.over = False
+        self._act = act
+        self._args = args
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[bool] | None = None
+
+    def take(self) -> None:
+        """Make the call; in a thread."""
+        try:
+            self.result = self._act(*self._args)
+        except BaseException as error:  # whatever it is, the caller is told
+            self.failure = error
+        with suppress(RuntimeError):  # the event loop has ended meanwhile
+            self._loop.call_soon_threadsafe(self._tell, True)
+
+    async def wait(self, seconds: float) -> None:
+        """Return once it is over; raise TimeoutError. It goes on whatever becomes of the caller."""
+        if self.over:
+            return
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._tell, False)
+        try:
+            if not await self._waiter:
+                raise TimeoutError
+        finally:
+            timer.cancel()
+
+    def _tell(self, over: bool) -> None:
+        self.over = self.over or over
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(over)
+
+
 class Disk:
     """One record's work: one step after another, each within ``timeout`` seconds. Once one has failed there are no more."""
 
-    def __init__(self, name: str, threads: ThreadPoolExecutor, timeout: float) -> None:
+    def __init__(self, name: str, threads: DiskThreads, timeout: float) -> None:
         self.failure = ""
         """Why a step failed, "" as long as none has."""
         self._name = name
         self._threads = threads
         self._timeout = timeout
-        self._running: asyncio.Future[Any] | None = None
+        self._last: _Step | None = None
 
     async def run(self, act: Callable[..., _T], *args: object) -> _T:
         """Do a step and return what it does. The caller sees to it that no other is under way; one whose caller was cancelled
@@ -29,23 +98,25 @@ class Disk:
         if self.failure:
             raise RecordingUnavailable(self.failure)
         try:
-            async with asyncio.timeout(self._timeout):
-                if self._running and not self._running.done():
-                    await asyncio.wait({self._running})
-                running = asyncio.get_running_loop().run_in_executor(self._threads, act, *args)
-                running.add_done_callback(_seen)
-                self._running = running
-                return await asyncio.shield(running)
-        except (OSError, TimeoutError, RuntimeError) as error:
+            if self._last:
+                await self._last.wait(self._timeout)
+            self._last = step = _Step(act, args)
+            self._threads.put(step.take)
+            await step.wait(self._timeout)
+            if step.failure is not None:
+                raise step.failure
+        except (OSError, TimeoutError) as error:
             self.failure = f"recording {self._name}: {str(error) or 'timed out'}"
             raise RecordingUnavailable(self.failure) from error
+        else:
+            result: _T = step.result
+            return result
 
     def give_up(self, act: Callable[[], object]) -> None:
         """Do a last step that nobody waits for, after a failure."""
-        self._threads.submit(act)
 
+        def last() -> None:
+            with suppress(OSError):
+                act()
 
-def _seen(done: asyncio.Future[Any]) -> None:
-    """Take note of how a step ended that nobody waits for any more."""
-    if not done.cancelled():
-        done.exception()
+        self._threads.put(last)

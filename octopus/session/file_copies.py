@@ -6,14 +6,13 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from octopus.core.errors import RecordingUnavailable
-from octopus.session.disk import Disk
+from octopus.session.disk import Disk, DiskThreads
 
 _BLOCK = 1 << 20
 _STEP = 32 << 20
@@ -27,7 +26,7 @@ class FileCopies:
     """
 
     def __init__(
-        self, directory: Path, session: str, limit: int, *, clock: Callable[[], float], threads: ThreadPoolExecutor, timeout: float
+        self, directory: Path, session: str, limit: int, *, clock: Callable[[], float], threads: DiskThreads, timeout: float
     ) -> None:
         self._directory = directory
         self._session = session

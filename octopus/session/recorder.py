@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +14,7 @@ from typing import Protocol
 from octopus.core.asciicast import Asciicast, TerminalEvent
 from octopus.core.errors import RecordingUnavailable
 from octopus.core.types import Mark, Output, Pty, TermSize, Value
-from octopus.session.disk import Disk
+from octopus.session.disk import Disk, DiskThreads
 from octopus.session.file_copies import FileCopies
 
 NO_TERMINAL = Pty(term="", size=TermSize(cols=80, rows=24))
@@ -68,7 +67,7 @@ class Recordings:
         self._clock = clock
         self._timeout = timeout
         self._max_bytes = max_bytes
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="recording")
+        self._threads = DiskThreads(threads, "recording")
 
     async def open(self, session: str, pty: Pty, *, title: str) -> TerminalRecorder:
         """Create the session's file (0600, ``.cast.part`` until complete) with its header. Raise RecordingUnavailable."""
@@ -89,7 +88,7 @@ class Recordings:
 
     def close(self) -> None:
         """Release the threads; recordings are finished by their sessions before."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
 
 class TerminalRecorder:

@@ -9,8 +9,8 @@ import asyncio
 import copy
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import asyncssh
@@ -51,7 +51,6 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         self.prove_key: ProveKey = _nobody
         self.courtesy = courtesy or Courtesy()
         self._socket_full = False
-        self._corked: list[bytes] | None = None
         self._sealing: Sealing | None = None
         self._opening: Sealing | None = None
         # asyncssh sets the signature's algorithm on the key itself: shared, two connections would overwrite each other's.
@@ -103,18 +102,6 @@ class GatewayConnection(asyncssh.SSHServerConnection):
                 with suppress(OSError):
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
-    @contextmanager
-    def corked(self) -> Iterator[None]:
-        """Have all packets sent meanwhile go to the socket together: each system call costs as much as many kilobytes."""
-        packets: list[bytes] = []
-        self._corked = packets
-        try:
-            yield
-        finally:
-            self._corked = None
-            if packets:
-                super()._send(b"".join(packets))
-
     def send_data(self, channel: int, data: memoryview, most: int) -> bool:
         """Send data, ``most`` bytes a packet, in one go; False, and nothing sent, when it has to go asyncssh's way."""
         due = self._rekey_bytes_sent + len(data) >= self._rekey_bytes or (self._rekey_seconds and time.monotonic() >= self._rekey_time)
@@ -124,10 +111,7 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         packets = self._sealing.seal(channel, data, most)
         self._send_seq = self._send_seq + len(packets) // 2 & 0xFFFF_FFFF
         self._rekey_bytes_sent += len(data)
-        if self._corked is None:
-            self._transport.writelines(packets)
-        else:
-            self._corked += packets
+        self._transport.writelines(packets)
         return True
 
     def _recv_pkthdr(self) -> bool:
@@ -161,12 +145,6 @@ class GatewayConnection(asyncssh.SSHServerConnection):
                 return 0
         self._inpbuf = buffer[at:]
         return size
-
-    def _send(self, data: bytes) -> None:
-        if self._corked is None:
-            super()._send(data)
-        else:
-            self._corked.append(data)
 
     def _send_kexinit(self) -> None:
         client = self._client_version.decode("ascii", "replace")

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from asyncssh.constants import EXTENDED_DATA_STDERR
 
 from octopus.core.errors import Disconnected
+from octopus.session.courtesy import BULK
 from octopus.session.ssh_connection import GatewayConnection, PacedChannel
 
 CHUNK = 32_768
@@ -32,12 +33,13 @@ class SshStream(Generic[C]):
     async def write(self, data: bytes, *, stderr: bool = False) -> None:
         """Send output; returns when the client has room for more. Raise Disconnected."""
         datatype = EXTENDED_DATA_STDERR if stderr else None
-        await self._connection.courtesy.turn(len(data))
+        if len(data) >= BULK:
+            await self._connection.courtesy.turn(len(data))
         for start in range(0, len(data), MAX_WRITE):
             await self._drained()
+            part = data if len(data) <= MAX_WRITE else data[start : start + MAX_WRITE]
             try:
-                with self._connection.corked():
-                    self._open().write(data[start : start + MAX_WRITE], datatype)
+                self._open().write(part, datatype)
             except OSError as error:
                 raise Disconnected(f"the channel is closed: {error}") from error
         await self._drained()
