@@ -71,6 +71,7 @@ class Pipe(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; asyncio calls this and what follows."""
         self._transport = transport  # type: ignore[assignment]
+        self._transport.set_write_buffer_limits(high=CHUNK)  # type: ignore[union-attr]
 
     def data_received(self, data: bytes) -> None:
         """Take a piece; above ``CHUNK`` bytes held no more is read."""

@@ -11,7 +11,7 @@ from octopus.core.errors import Disconnected
 from octopus.session.courtesy import BULK
 from octopus.session.ssh_connection import GatewayConnection, PacedChannel
 
-CHUNK = 32_768
+CHUNK = 262_144
 """Bytes up to which pieces of input are put together."""
 MAX_WRITE = 262_144
 """Bytes written at a time: several packets, in one system call."""

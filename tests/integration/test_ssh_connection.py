@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import itertools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.fake_plane import FakePlane
 from tests.parts.gateway import GatewayPart, gateway_part
 from tests.parts.local_backend import LocalBackend
 from tests.parts.local_forwards import LocalForwards
+from tests.parts.tcp import Handler, listen
 
 SIZE = 120 << 20
 
@@ -107,6 +108,69 @@ async def test_many_key_exchanges_lose_nothing(part: GatewayPart) -> None:
         sending = asyncio.create_task(send())
         assert await process.stdout.read() == data
         await sending
+
+
+def relayed(port: int, piece: Callable[[int], int], change: int = -1) -> Handler:
+    """Return a handler that passes all on, what the client sends in pieces of ``piece(n)`` bytes, with a bit of byte ``change`` turned."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", port)
+
+        async def up() -> None:
+            at = 0
+            for number in itertools.count():
+                data = bytearray(await reader.read(piece(number)))
+                if at <= change < at + len(data):
+                    data[change - at] ^= 1
+                at += len(data)
+                if not data:
+                    return forth.write_eof()
+                forth.write(data)
+                await forth.drain()
+
+        async def down() -> None:
+            while data := await back.read(65536):
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(up())
+                tasks.create_task(down())
+        finally:
+            forth.transport.abort()
+
+    return handler
+
+
+async def test_packets_may_come_in_any_pieces(part: GatewayPart) -> None:
+    """Cut in the middle of lengths, bodies and tags, between data and other packets, nothing is lost or out of order."""
+    data = bytes(range(256)) * 400
+    async with (
+        listen(relayed(part.port, lambda number: (1, 3, 4, 5, 2000, 17, 40_000)[number % 7])) as proxy,
+        asyncssh.connect("127.0.0.1", proxy.port, username="t", client_keys=[str(part.key)], known_hosts=None, config=None) as connection,
+    ):
+        for window in (1000, 2 << 20):
+            process = await connection.create_process("cat; cat >&2", encoding=None, window=window)
+            process.stdin.write(data)
+            process.change_terminal_size(80, 24)
+            process.stdin.write_eof()
+            assert await process.stdout.read() == data
+
+
+async def test_data_that_was_changed_on_its_way_ends_the_connection(part: GatewayPart) -> None:
+    """One bit in the middle of what is sent: none of that packet arrives, and the session is over."""
+    async with (
+        listen(relayed(part.port, lambda number: 65536, change=200_000)) as proxy,
+        asyncssh.connect("127.0.0.1", proxy.port, username="t", client_keys=[str(part.key)], known_hosts=None, config=None) as connection,
+    ):
+        process = await connection.create_process("cat", encoding=None)
+        process.stdin.write(b"x" * 400_000)
+        with contextlib.suppress(asyncssh.DisconnectError, ConnectionError):
+            assert len(await process.stdout.read()) < 200_000
+        await connection.wait_closed()
+    await part.plane.ended()
 
 
 async def test_huge_window_does_not_fill_memory(part: GatewayPart) -> None:
