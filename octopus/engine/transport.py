@@ -192,8 +192,10 @@ class TlsStream:
         pieces: list[bytes] = []
         try:
             while size > 0 and not self._over:
-                pieces.append(self._tls.read(size))
-                size -= len(pieces[-1])
+                piece = self._tls.read(size)
+                self._over = not piece  # close_notify came; when ours has gone before, that is raised instead
+                pieces.append(piece)
+                size -= len(piece)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:

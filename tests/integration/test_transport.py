@@ -137,3 +137,33 @@ def test_every_failure_of_a_stream_is_an_os_error(run: Callable[[Coroutine[None,
             stream.close()
 
     run(talk())
+
+
+async def test_what_nobody_reads_stays_with_the_peer_and_arrives_whole(tls_authority: Authority) -> None:
+    """A peer that sends without end is held up after a few buffers' worth; when it is read from, nothing is missing."""
+    size, sent = 60 << 20, 0
+
+    def pour(secure: ssl.SSLSocket) -> None:
+        nonlocal sent
+        for number in range(size >> 16):
+            secure.sendall(number.to_bytes(2, "big") * (1 << 15))
+            sent += 1 << 16
+        secure.unwrap()
+
+    context = tls_context(EngineAddress(url="", tls_ca=str(tls_authority.ca)))
+    async with tls_server(tls_authority, ssl.TLSVersion.TLSv1_3, pour) as port:
+        stream = await connect_tls("127.0.0.1", port, context)
+        before = -1
+        while before != sent:
+            before = sent
+            await asyncio.sleep(0.1)
+        assert sent < 40 << 20
+        got = 0
+        while data := await stream.read(1 << 18):
+            assert len(data) <= 1 << 18
+            for at in range(-got % 2, len(data) - 1, 8191 * 2):
+                assert int.from_bytes(data[at : at + 2], "big") == (got + at) >> 16
+            got += len(data)
+        assert got == size
+        await stream.write_eof()
+        stream.close()
