@@ -55,8 +55,7 @@ class DockerBackend:
         # The handshake takes as long as finding the container and creating the exec do: they go on together.
         async with engine.connecting() as connecting:
             container = await find(engine.api, target, self._sandbox)
-            shell = await self._shells.command_shell(engine.api, container)
-            argv = await self._argv(engine, container, spec, shell)
+            shell, argv = await self._command_line(engine, container, spec)
             version = await engine.api.version()
             exec_id = await engine.create(container.id, exec_config(argv, spec, shell, version))
             place = Place(engine, container.id, spec.user, shell) if shell else None
@@ -125,15 +124,18 @@ class DockerBackend:
         await self._reaper.aclose()
         await self.engines.aclose()
 
-    async def _argv(self, engine: Engine, container: Container, spec: ExecSpec, shell: str) -> list[str]:
+    async def _command_line(self, engine: Engine, container: Container, spec: ExecSpec) -> tuple[str, list[str]]:
+        """Return the shell that can run commands there ("" for none), and what to start."""
         if spec.command is None:
-            return [await self._shells.login_shell(engine.api, container, spec.user)]
+            shell, login_shell = await self._shells.shells(engine.api, container, spec.user)
+            return shell, [login_shell]
+        shell = await self._shells.command_shell(engine.api, container)
         if shell:
-            return [shell, "-c", spec.command]
+            return shell, [shell, "-c", spec.command]
         argv = direct_argv(spec.command)
         if argv is None:
             raise InvalidRequest(f"{engine.agent}: container {container.id} has no shell for {spec.command!r}", notice=NO_SHELL)
-        return argv
+        return shell, argv
 
 
 class EngineBackend:

@@ -5,6 +5,7 @@ A stat through the archive API costs 2 ms, an exec that fails for want of a shel
 
 from __future__ import annotations
 
+import asyncio
 import io
 import posixpath
 import tarfile
@@ -33,14 +34,22 @@ class Shells:
         """Return the shell that runs commands with ``-c``, "" when there is none."""
         return self._recall(container, "-c") or self._remember(container, "-c", await _command_shell(api, container.id))
 
-    async def login_shell(self, api: EngineApi, container: Container, user: str) -> str:
-        """Return the shell of ``user`` ("" is the image's), else bash, else sh. Raise InvalidRequest when there is none."""
+    async def shells(self, api: EngineApi, container: Container, user: str) -> tuple[str, str]:
+        """Return ``command_shell`` and the shell of ``user`` ("" is the image's), else bash, else sh. Raise InvalidRequest without any."""
         user = user or container.config.user
-        shell = self._recall(container, user) or self._remember(container, user, await _login_shell(api, container.id, user))
-        shell = shell or await self.command_shell(api, container)
+        # Each takes calls one after the other: they go on together.
+        asked = await asyncio.gather(self.command_shell(api, container), self._own_shell(api, container, user), return_exceptions=True)
+        for answer in asked:
+            if isinstance(answer, BaseException):
+                raise answer
+        command, own = map(str, asked)
+        shell = command if own in ("", SH) else own
         if not shell:
             raise InvalidRequest(f"{api.agent}: container {container.id} has no shell", notice=NO_SHELL)
-        return shell
+        return command, shell
+
+    async def _own_shell(self, api: EngineApi, container: Container, user: str) -> str:
+        return self._recall(container, user) or self._remember(container, user, await _own_shell(api, container.id, user))
 
     def _recall(self, container: Container, what: str) -> str:
         known = self._known.get((container.id, what), "")
@@ -73,9 +82,10 @@ async def _command_shell(api: EngineApi, container: str) -> str:
     return BASH if await _executable(api, container, BASH) else ""
 
 
-async def _login_shell(api: EngineApi, container: str, user: str) -> str:
+async def _own_shell(api: EngineApi, container: str, user: str) -> str:
+    """Return the user's own shell, else bash, "" for neither; whether sh is there is for ``_command_shell`` to say."""
     for shell in (passwd_shell(await _passwd(api, container), user), BASH):
-        if shell and await _executable(api, container, shell):
+        if shell == SH or (shell and await _executable(api, container, shell)):
             return shell
     return ""
 

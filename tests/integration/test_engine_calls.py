@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import io
+import json
 import re
-from collections.abc import AsyncIterator
+import tarfile
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import pytest
 
-from octopus.core.errors import ContainerUnavailable
+from octopus.core.errors import ContainerUnavailable, InvalidRequest
 from octopus.core.types import EngineAddress
 from octopus.engine.api import EngineApi
 from octopus.engine.endpoint import open_endpoint
 from octopus.engine.limits import EngineLimits
+from octopus.engine.shell import Shells
+from octopus.engine.wire import Container, decode
 
 VERSION = b'{"ApiVersion": "1.45", "MinAPIVersion": "1.24"}'
 
 
 @dataclass
 class Listener:
-    """An engine that answers every request with ``answer`` and keeps what it was sent."""
+    """An engine that answers every request with ``answer``, or what ``answers`` says, and keeps what it was sent."""
 
+    answers: Callable[[str], bytes] | None = None
     answer: bytes = b"HTTP/1.1 200 OK\r\nX-Docker-Container-Path-Stat: e30=\r\nContent-Length: 2\r\n\r\n{}"
     connections: int = 0
     heads: list[str] = field(default_factory=list)
@@ -44,7 +52,8 @@ class Listener:
                     continue
                 self.heads.append(head)
                 self.bodies.append(body)
-                writer.write(self.answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if head.startswith("HEAD") else self.answer)
+                answer = self.answers(head) if self.answers else self.answer
+                writer.write(answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if head.startswith("HEAD") else answer)
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
@@ -121,3 +130,68 @@ async def test_a_connection_that_the_engine_has_closed_is_not_used_again() -> No
         engine.answer = Listener.answer
         assert (await api.call("GET", "/containers/c/json")).body == b"{}"
     assert engine.connections == 2
+
+
+# Which shell a person gets, and in how many calls.
+
+ROOTS = "root:x:0:0::/:{}\n"
+
+
+def files(contents: Mapping[str, str]) -> Callable[[str], bytes]:
+    """Return the answers of an engine whose container has these files, all of which can be executed."""
+
+    def answer(head: str) -> bytes:
+        path = unquote(re.search(r"path=(\S+)", head)[1])  # type: ignore[index]
+        if path not in contents:
+            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"
+        content = contents[path].encode()
+        stat = {"name": "f", "size": len(content), "mode": 0o755, "mtime": "2026-01-01T00:00:00Z", "linkTarget": ""}
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            member = tarfile.TarInfo("f")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        header = base64.b64encode(json.dumps(stat).encode()).decode()
+        lines = f"HTTP/1.1 200 OK\r\nX-Docker-Container-Path-Stat: {header}\r\nContent-Length: {len(buffer.getvalue())}\r\n\r\n"
+        return lines.encode() + buffer.getvalue()
+
+    return answer
+
+
+CONTAINER = decode(b'{"Id": "c0ffee", "Name": "/c", "State": {"Running": true, "StartedAt": "x"}}', Container)
+
+
+@pytest.mark.parametrize(
+    ("contents", "shells", "calls"),
+    [
+        ({"/bin/sh": "", "/etc/passwd": ROOTS.format("/bin/sh")}, ("/bin/sh", "/bin/sh"), 3),
+        ({"/bin/sh": "", "/bin/zsh": "", "/etc/passwd": ROOTS.format("/bin/zsh")}, ("/bin/sh", "/bin/zsh"), 4),
+        ({"/bin/sh": "", "/bin/bash": ""}, ("/bin/sh", "/bin/bash"), 3),
+        ({"/bin/sh": ""}, ("/bin/sh", "/bin/sh"), 3),
+        ({"/bin/bash": "", "/etc/passwd": ROOTS.format("/bin/sh")}, ("/bin/bash", "/bin/bash"), 4),
+        ({"/bin/zsh": "", "/etc/passwd": ROOTS.format("/bin/zsh")}, ("", "/bin/zsh"), 5),
+    ],
+)
+async def test_the_shells_of_a_container(contents: Mapping[str, str], shells: tuple[str, str], calls: int) -> None:
+    """The one that runs commands, and the user's own where it is there; the same from memory."""
+    engine = Listener(answers=files(contents))
+    async with listening(engine) as api:
+        known = Shells()
+        assert await known.shells(api, CONTAINER, "") == shells
+        assert len(engine.heads) == calls
+        if shells[0]:
+            assert await known.shells(api, CONTAINER, "") == shells
+
+
+async def test_a_container_without_any_shell() -> None:
+    """Whatever its passwd says."""
+    async with listening(Listener(answers=files({"/etc/passwd": ROOTS.format("/bin/sh")}))) as api:
+        with pytest.raises(InvalidRequest, match="no shell"):
+            await Shells().shells(api, CONTAINER, "")
+
+
+async def test_an_engine_that_fails_while_it_is_asked_about_shells() -> None:
+    """It is told like any other failure of an engine."""
+    async with listening(Listener(answer=b"nonsense\r\n\r\n")) as api:
+        with pytest.raises(ContainerUnavailable):
+            await Shells().shells(api, CONTAINER, "")
