@@ -75,13 +75,15 @@ class Place(Value, frozen=True, kw_only=True):
 
     ``asked`` is the path as the client sent it. ``path`` is absolute, without ``.``, ``..`` and symbolic links, except that its
     last name may be one where the caller asked not to follow it. ``attributes`` are those found there, None: nothing is there,
-    and where it is ``vacant`` the user may make something there (False also where that is not known).
+    and where it is ``vacant`` the user may make something there (False also where that is not known). Where it is ``begun`` there
+    is a file that the user may read, and its attributes come with its beginning, to who opens it next.
     """
 
     asked: bytes
     path: bytes
     attributes: FileAttributes | None
     vacant: bool = False
+    begun: bool = False
 
 
 class WriteMode(Value, frozen=True, kw_only=True):

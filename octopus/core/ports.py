@@ -90,7 +90,7 @@ class FileReader(Protocol):
     """A file open for reading. Calls may overlap; those in the order of the file are the fast ones."""
 
     attributes: FileAttributes
-    """As they were when it was opened."""
+    """As they were when it was opened; known once something was read, or it is closed."""
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes, fewer only at the end of the file; b"" beyond it. Raise FileFailure."""
@@ -158,7 +158,7 @@ class ContainerFiles(Protocol):
     async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False, new: bool = False) -> Place:
         """Return where a path leads; ``follow`` its last name too when that is a link. Nothing there yet: no attributes.
 
-        With ``ahead``, for who is about to read it whatever it leads to, the beginning of a file may be fetched along. With
+        With ``ahead``, for who is about to read it whatever it leads to, the beginning of a file may be fetched along (``begun``). With
         ``new``, for who is about to write a file anew, a directory that was made here may count as empty but for what was put
         there since: what others did is met when the file takes its place.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 
-from octopus.core.errors import BadUpstream
-from octopus.core.files import FileAttributes, Passed, PassedBytes, PathChanged, Place
+from octopus.core.errors import BadUpstream, OctopusError
+from octopus.core.files import FileAttributes, FileFailure, Passed, PassedBytes, PathChanged, Place
 from octopus.engine.file_answers import attributes
 from octopus.engine.file_shell import FileLimits, FileShell
 from octopus.engine.file_shells import FileShells
@@ -41,6 +42,9 @@ class Block:
 AHEAD = 2
 """Blocks fetched before they are asked for."""
 
+UNKNOWN = FileAttributes(mode=0o100000, size=-1, uid=0, gid=0, atime=0, mtime=0)
+"""Attributes of a file before its beginning has come: no size is like this."""
+
 _NOTHING = Block(0, memoryview(b""))
 
 
@@ -51,13 +55,14 @@ class ShellReader:
     """
 
     def __init__(self, shells: FileShells, place: Place, agent: str, limits: FileLimits) -> None:
-        self.attributes: FileAttributes
+        self.attributes = UNKNOWN
         self._shells = shells
         self._shell: FileShell | None = None
         self._path = place.path
         self._agent = agent
         self._limits = limits
         self._identity = b""
+        self._beginning: asyncio.Task[bytes] | None = None
         self._blocks = (_NOTHING, _NOTHING)
         self._next: deque[asyncio.Task[Block]] = deque()
         self._following = 0, 0
@@ -68,10 +73,25 @@ class ShellReader:
 
     async def open(self) -> None:
         """Open it, and read its beginning. Raise FileFailure, ContainerUnavailable."""
-        self.take(await self._fetch(0, self._limits.small))
+        self._take(await self._fetch(0, self._limits.small))
 
-    def take(self, block: Block) -> None:
-        """Open it with its beginning, which was read already."""
+    def follow(self, beginning: asyncio.Task[bytes]) -> None:
+        """Open it with its beginning, which is on its way."""
+        self._beginning = beginning
+
+    async def _begin(self) -> None:
+        """Take the beginning that was on its way; where it came to nothing, reading it again says why."""
+        if (task := self._beginning) is None:
+            return
+        self._beginning = None
+        try:
+            said = await asyncio.shield(task)
+        except FileFailure:
+            return await self.open()
+        with faults(self._agent, "read"):
+            self._take(read_block(0, self._limits.small, said))
+
+    def _take(self, block: Block) -> None:
         if block.attributes is None:
             raise ValueError("a block as it was read")
         self.attributes = block.attributes
@@ -100,17 +120,23 @@ class ShellReader:
 
     async def stat(self) -> FileAttributes:
         """See ``FileReader.stat``."""
+        async with self._turn:
+            await self._begin()
         return (await self._fetch(0, 0)).attributes or self.attributes
 
     async def close(self) -> Passed:
         """See ``FileReader.close``."""
         await self._forget()
+        with suppress(OctopusError):
+            async with self._turn:
+                await self._begin()
         self._blocks = (_NOTHING, _NOTHING)
         return self._passed.result(complete=self._whole)
 
     async def _block(self, offset: int) -> Block:
         """Return a block that holds ``offset``, or an empty one at the end of the file."""
         async with self._turn:
+            await self._begin()
             if found := self._held(offset):
                 return found
             last = self._blocks[1]

@@ -81,6 +81,16 @@ class FileShell:
         """Do one of the operations in capitals and return what it says. Raise FileFailure without a reason, ContainerUnavailable."""
         return await self._do(mark, _line(op, words, path, mark) + data)
 
+    async def begin(self, op: str, words: Sequence[bytes], path: bytes, *, mark: bytes) -> tuple[bytes, asyncio.Task[bytes]]:
+        """Do one of those that answer in two parts, of which a mark ends the first; return that, and the task that brings the second.
+
+        Where there is only one part, that is the first, and the task done. Raise as ``quick``.
+        """
+        begun: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        task = self._task(mark, _line(op, words, path, mark), begun)
+        await asyncio.wait({begun, task}, return_when=asyncio.FIRST_COMPLETED)
+        return (begun.result() if begun.done() else task.result()), task
+
     async def say(self, op: str, words: Sequence[bytes], path: bytes, *, mark: bytes) -> None:
         """Have an operation done to which there is no answer, unless others are being done. Raise nothing: it may not be done."""
         if self.gone or self._turn.locked():
@@ -90,10 +100,13 @@ class FileShell:
                 await self._send(_line(op, words, path, mark))
 
     async def _do(self, mark: bytes, request: bytes) -> bytes:
-        task = asyncio.get_running_loop().create_task(self._in_turn(mark, request), name="file operation")
+        return await asyncio.shield(self._task(mark, request))
+
+    def _task(self, mark: bytes, request: bytes, begun: asyncio.Future[bytes] | None = None) -> asyncio.Task[bytes]:
+        task = asyncio.get_running_loop().create_task(self._in_turn(mark, request, begun), name="file operation")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        return task
 
     async def leave(self) -> None:
         """End the input: the helper removes what is unfinished and ends. Never raises."""
@@ -111,7 +124,7 @@ class FileShell:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _in_turn(self, mark: bytes, request: bytes) -> bytes:
+    async def _in_turn(self, mark: bytes, request: bytes, begun: asyncio.Future[bytes] | None) -> bytes:
         self.waiting += 1
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
@@ -120,7 +133,7 @@ class FileShell:
                 await self._send(request)
             if before is not None:
                 await before
-            return await self._receive_answer(mark)
+            return await self._receive_answer(mark, begun)
         finally:
             answered.set_result(None)
             self.waiting -= 1
@@ -135,11 +148,11 @@ class FileShell:
             self._give_up()
             raise
 
-    async def _receive_answer(self, mark: bytes) -> bytes:
+    async def _receive_answer(self, mark: bytes, begun: asyncio.Future[bytes] | None) -> bytes:
         self._check()
         try:
             async with deadline(self._engine.agent, "files", self._limits.call):
-                said, status, errors = await self._answer(mark)
+                said, status, errors = await self._answer(mark, begun)
         except BaseException:
             self._give_up()
             raise
@@ -156,8 +169,18 @@ class FileShell:
         self.gone = True
         self._stream.close()
 
-    async def _answer(self, mark: bytes) -> tuple[bytes, int, bytes]:
-        said = await self._until(mark + b"E", self._limits.answer)
+    async def _answer(self, mark: bytes, begun: asyncio.Future[bytes] | None) -> tuple[bytes, int, bytes]:
+        if begun is None:
+            said = await self._until(mark + b"E", self._limits.answer)
+        else:
+            said = await self._until(mark, self._limits.answer)
+            while not self._received:
+                self._received = await self._receive(said)
+            if self._received.startswith(b"E"):
+                self._received = self._received[1:]
+            else:
+                begun.set_result(said)
+                said = await self._until(mark + b"E", self._limits.answer)
         status, space, errors = (await self._until(mark + b"\n", MAX_ERRORS)).partition(b" ")
         if not space or not re.fullmatch(rb"[0-9]{1,3}", status):
             raise BadUpstream("files helper", "no status", status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
 from collections.abc import AsyncIterator
 
@@ -12,7 +13,6 @@ from octopus.core.files import (
     AttributeChanges,
     FileAttributes,
     FileEntry,
-    FileFailure,
     FileUnsupported,
     Place,
     Space,
@@ -20,7 +20,7 @@ from octopus.core.files import (
 )
 from octopus.core.ports import FileReader, FileWriter
 from octopus.engine.file_answers import attributes, entry, is_temporary, temporary
-from octopus.engine.file_reader import Block, ShellReader, read_block
+from octopus.engine.file_reader import ShellReader
 from octopus.engine.file_shell import FileLimits, FileShell, new_mark
 from octopus.engine.file_shells import FileShells
 from octopus.engine.file_writer import DEFAULT_MODE, Opened, ShellWriter, change_arguments
@@ -42,7 +42,7 @@ class ShellFiles:
         self._limits = limits
         self._writers: dict[bytes, ShellWriter] = {}
         self._readers: set[ShellReader] = set()
-        self._fetched: tuple[Place, Block] | None = None
+        self._fetched: tuple[Place, asyncio.Task[bytes]] | None = None
         self._own = OwnDirectories()
 
     async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False, new: bool = False) -> Place:
@@ -53,9 +53,9 @@ class ShellFiles:
             return own
         mark = new_mark()
         if follow and ahead:
-            said = await self._begin(whole, mark)
-            if mark in said:
-                return self._fetch(path, said, mark)
+            said, rest = await self._shells.begin("FETCH", (b"%d" % self._limits.small,), whole, mark=mark)
+            if said.startswith(b"/"):
+                return self._begun(path, said.removesuffix(b"\n"), rest)
         else:
             said = await self._shells.quick("LOOK", (b"%d" % follow,), whole, mark=mark)
         line, _, real = said.partition(b"\n")
@@ -82,7 +82,7 @@ class ShellFiles:
         reader = ShellReader(self._shells, place, self._agent, self._limits)
         fetched, self._fetched = self._fetched, None
         if fetched and fetched[0] is place:
-            reader.take(fetched[1])
+            reader.follow(fetched[1])
         else:
             await reader.open()
         self._readers.add(reader)
@@ -182,20 +182,10 @@ class ShellFiles:
         self._writers[path] = writer
         return writer
 
-    async def _begin(self, path: bytes, mark: bytes) -> bytes:
-        size = b"%d" % self._limits.small
-        try:
-            return await self._shells.quick("FETCH", (size,), path, mark=mark)
-        except FileFailure:  # it says why
-            return await self._shells.call("fetch", path, size, mark, mark=mark)
-
-    def _fetch(self, asked: bytes, said: bytes, mark: bytes) -> Place:
-        """Keep what was fetched along, for the one who opens this place next."""
-        with faults(self._agent, "fetch"):
-            path, _, rest = said.partition(b"\n" + mark)  # small
-            block = read_block(0, self._limits.small, rest)
-        place = Place(asked=asked, path=path, attributes=block.attributes)
-        self._fetched = (place, block)
+    def _begun(self, asked: bytes, path: bytes, rest: asyncio.Task[bytes]) -> Place:
+        """Keep what is being fetched along, for the one who opens this place next."""
+        place = Place(asked=asked, path=path, attributes=None, begun=True)
+        self._fetched = (place, rest)
         return place
 
     def _attributes(self, line: bytes) -> FileAttributes:
