@@ -329,6 +329,7 @@ op_rename() { # old new replace
     enter "$1"
     there "$base" || fail 'No such file or directory'
     if [ "$taken" ]; then # mv would move into it
+        case $1 in "${2%/}"/*) fail 'Directory not empty' ;; esac # it holds what is renamed, as the kernel sees before all else
         [ -d "./$base" ] && ! [ -L "./$base" ] || fail 'Is a directory'
         rmdir "$2" || exit 1
     elif [ "$3" != 1 ] && [ -f "./$base" ] && ! [ -L "./$base" ] && ln "./$base" "$2" 2>/dev/null; then
