@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ ROUNDS = 5
 AT_ONCE = 8
 DOWNLOAD = "cat /dev/zero"
 UPLOAD = "cat >/dev/null"
+UNDER_WAY = 16 << 20
+"""Bytes after which a copy is under way."""
 
 
 @dataclass(frozen=True)
@@ -70,25 +72,30 @@ class Side:
 
     @asynccontextmanager
     async def copying(self) -> AsyncIterator[None]:
-        """Run four downloads and two uploads without end."""
+        """Run four downloads and two uploads without end; go on once data runs in all of them."""
         async with AsyncExitStack() as stack:
-            for _ in range(4):
-                await stack.enter_async_context(_endless(self.copies.command(self.user, DOWNLOAD, key=self.copies_key), given=False))
-            for _ in range(2):
-                await stack.enter_async_context(_endless(self.copies.command(self.user, UPLOAD, key=self.copies_key), given=True))
+            pids = [await stack.enter_async_context(self._endless(DOWNLOAD)) for _ in range(4)]
+            pids += [await stack.enter_async_context(self._endless(UPLOAD, given=True)) for _ in range(2)]
+            while min(map(_moved, pids)) < UNDER_WAY:
+                await asyncio.sleep(0.05)  # noqa: ASYNC110  no event tells of a process's reads
             yield
 
+    @asynccontextmanager
+    async def _endless(self, command: str, *, given: bool = False) -> AsyncIterator[int]:
+        argv = self.copies.command(self.user, command, key=self.copies_key)
+        with Path("/dev/zero" if given else os.devnull).open("rb") as source:
+            process = await asyncio.create_subprocess_exec(*argv, stdin=source, stdout=asyncio.subprocess.DEVNULL)
+        try:
+            yield process.pid
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
-@asynccontextmanager
-async def _endless(argv: Sequence[str], *, given: bool) -> AsyncIterator[None]:
-    with Path("/dev/zero" if given else os.devnull).open("rb") as source:
-        process = await asyncio.create_subprocess_exec(*argv, stdin=source, stdout=asyncio.subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+
+def _moved(pid: int) -> int:
+    """Return the bytes a process has read, from files and sockets alike (proc(5), io)."""
+    return int(Path(f"/proc/{pid}/io").read_text().split()[1])
 
 
 async def typed(terminal: Terminal) -> list[float]:
@@ -137,8 +144,10 @@ async def compared(*sides: Side) -> tuple[list[list[float]], list[list[float]]]:
         for side in sides:
             await side.crowd(stack)
         for _ in range(ROUNDS):
-            for number, (side, terminal) in enumerate(zip(sides, typists, strict=True)):
+            for number, terminal in enumerate(typists):
                 quiet[number] += await typed(terminal)
+        for _ in range(ROUNDS):
+            for number, (side, terminal) in enumerate(zip(sides, typists, strict=True)):
                 async with side.copying():
                     loud[number] += await typed(terminal)
     return quiet, loud
