@@ -21,12 +21,13 @@ from tests.e2e.people import People
 from tests.parts.directory import Slapd
 from tests.parts.engines import Engine
 from tests.parts.ssh_client import SshClient, Terminal
+from tests.streams import until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1800)]
 
 SESSIONS = int(os.environ.get("OCTOPUS_BENCH_SESSIONS", "200"))
-KEYS = 100
-ROUNDS = 5
+KEYS = 200
+ROUNDS = 8
 AT_ONCE = 8
 DOWNLOAD = "cat /dev/zero"
 UPLOAD = "cat >/dev/null"
@@ -76,8 +77,7 @@ class Side:
         async with AsyncExitStack() as stack:
             pids = [await stack.enter_async_context(self._endless(DOWNLOAD)) for _ in range(4)]
             pids += [await stack.enter_async_context(self._endless(UPLOAD, given=True)) for _ in range(2)]
-            while min(map(_moved, pids)) < UNDER_WAY:
-                await asyncio.sleep(0.05)  # noqa: ASYNC110  no event tells of a process's reads
+            await until(lambda: min(map(_moved, pids)) > UNDER_WAY)
             yield
 
     @asynccontextmanager
