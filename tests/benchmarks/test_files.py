@@ -21,16 +21,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.figures import Figure, Table, busy, high, in_turn, median, ms
+from tests.benchmarks.figures import Figure, Table, busy, in_turn, median
 from tests.benchmarks.rivals import Container
 from tests.benchmarks.test_bulk import NAME, Local, local
 from tests.benchmarks.test_keystroke import Side as Typist
+from tests.benchmarks.test_keystroke import struck, tell
 from tests.e2e.gateway import Gateway
 from tests.e2e.people import People
 from tests.e2e.scene import Scene
 from tests.parts.directory import Slapd
 from tests.parts.engines import Engine
-from tests.parts.ssh_client import SshClient, Terminal
+from tests.parts.ssh_client import SshClient
 from tests.parts.sshd import Sshd
 from tests.parts.tools import need
 
@@ -251,6 +252,16 @@ async def test_listing(people: People, company: Slapd, docker_engine: Engine, tm
             await compared(table, octopus, what, INSIDE, theirs, lambda side: side.sftp(line))
 
 
+def there_and_back(what: str, seconds: tuple[float, float], grown: int, how: str, image: str = "") -> Figure:
+    """Return the figure of files that went up and came down, and of what the gateway grew by meanwhile."""
+    return Figure(
+        name=", ".join(filter(None, (f"files: {what} there and back", image))),
+        ours=f"up {seconds[0]:.0f} s, down {seconds[1]:.0f} s",
+        goal="memory flat",
+        how=f"{how}, compared after it; the gateway's largest process grew by {grown / (1 << 20):.0f} MiB",
+    )
+
+
 async def test_many_small(people: People, company: Slapd, docker_engine: Engine, tmp_path: Path, table: Table) -> None:
     """20,000 small files go up and come back the same, and the gateway does not grow with them."""
     tree, back = tree_of(tmp_path / "tree", MANY), tmp_path / "back"
@@ -263,14 +274,7 @@ async def test_many_small(people: People, company: Slapd, docker_engine: Engine,
         assert alike(tree, back)
         events = [event["event"] for event in octopus.gateway.trail.events]
         assert events.count("file.uploaded") == events.count("file.downloaded") == MANY
-    table.add(
-        Figure(
-            name=f"files: {MANY} files of 4 KiB there and back",
-            ours=f"up {up:.0f} s, down {down:.0f} s",
-            goal="memory flat",
-            how=f"one run, compared after it; the gateway's largest process grew by {(seen[-1] - before) / (1 << 20):.0f} MiB",
-        )
-    )
+    table.add(there_and_back(f"{MANY} files of 4 KiB", (up, down), seen[-1] - before, "one run"))
 
 
 @pytest.mark.parametrize("name", ["web_front", "ops_bare"])
@@ -287,23 +291,9 @@ async def test_five_gib(scene: Scene, tmp_path: Path, table: Table, name: str) -
         before = seen[-1]
         up, down = await side.sftp(f"put {near} /five"), await side.sftp(f"get /five {back}")
     assert await asyncio.to_thread(filecmp.cmp, near, back, shallow=False)
-    table.add(
-        Figure(
-            name=f"files: 5 GiB there and back, image {'with' if name == 'web_front' else 'without'} a shell",
-            ours=f"up {up:.0f} s, down {down:.0f} s",
-            goal="memory flat",
-            how=f"one run over TLS, compared after it; the gateway's largest process grew by {(seen[-1] - before) / (1 << 20):.0f} MiB",
-        )
-    )
+    image = f"image {'with' if name == 'web_front' else 'without'} a shell"
+    table.add(there_and_back("5 GiB", (up, down), seen[-1] - before, "one run over TLS", image))
     await side.sftp("rm /five")
-
-
-async def struck(terminal: Terminal) -> float:
-    """Return the seconds from a keystroke to its echo."""
-    began = time.perf_counter()
-    terminal.send(b"x")
-    await terminal.expect(b"x")
-    return time.perf_counter() - began
 
 
 async def test_keystroke(people: People, company: Slapd, docker_engine: Engine, tmp_path: Path, table: Table) -> None:
@@ -330,15 +320,5 @@ async def test_keystroke(people: People, company: Slapd, docker_engine: Engine, 
                             for _ in range(KEYS):
                                 measured.append(await struck(terminal))
                                 await asyncio.sleep(PAUSE)
-    for name, measure in (("p50", median), ("p99", high)):
-        other, own = (measure(values) for values in took)
-        table.add(
-            Figure(
-                name=f"keystroke: {name} while files are copied by sftp",
-                ours=ms(own),
-                theirs=ms(other),
-                ratio=own / other,
-                goal="≤ 1",
-                how=f"{len(took[0])} keystrokes, 2 up and 2 down meanwhile; beside OpenSSH + docker exec, the files by {INSIDE}",
-            )
-        )
+    how = f"2 up and 2 down meanwhile; beside OpenSSH + docker exec, the files by {INSIDE}"
+    tell(table, "while files are copied by sftp", took[1], took[0], how)
