@@ -129,9 +129,10 @@ async def in_process(root: Path, **limits: int) -> AsyncIterator[ControlPlane]:
 
 
 def trail(root: Path) -> list[dict[str, Any]]:
-    """Return the lines of the audit trail, but for its checkpoints."""
+    """Return the whole lines of the audit trail, one may be just being written, but for its checkpoints."""
     path = root / "audit" / "audit.jsonl"
-    lines = [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    written = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
+    lines = [json.loads(line) for line in written.splitlines()]
     return [line for line in lines if line["event"] != "audit.checkpoint"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -65,12 +66,11 @@ class Stage:
         """Return the sizes of the nameless files that the gateway's processes have open."""
         found = []
         for pid in self.gateway.processes:
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                try:
-                    if "/tmp/" in os.readlink(descriptor) and os.readlink(descriptor).endswith(" (deleted)"):
-                        found.append(descriptor.stat().st_size)
-                except OSError:
-                    continue
+            with contextlib.suppress(OSError):  # one that works out a report is gone before long
+                for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        if "/tmp/" in os.readlink(descriptor) and os.readlink(descriptor).endswith(" (deleted)"):
+                            found.append(descriptor.stat().st_size)
         return found
 
     def files(self, name: str) -> set[str]:
