@@ -64,8 +64,9 @@ class Gateway:
 
     @property
     def log(self) -> str:
-        """Return what the gateway and its workers have logged."""
-        return (self.directory / "process" / "log").read_text(errors="replace")
+        """Return what the gateway and its workers have logged, in whole lines: one may be just being written."""
+        text = (self.directory / "process" / "log").read_text(errors="replace")
+        return text[: text.rfind("\n") + 1]
 
     @property
     def processes(self) -> list[int]:
