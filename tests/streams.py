@@ -21,6 +21,17 @@ async def until(condition: Callable[[], Any]) -> None:
         await asyncio.sleep(0)
 
 
+async def settled(value: Callable[[], int], quiet: float = 0.3) -> int:
+    """Wait until a value has not changed for a while, and return it."""
+    loop = asyncio.get_running_loop()
+    last, since = value(), loop.time()
+    while loop.time() - since < quiet:
+        await asyncio.sleep(0)
+        if (now := value()) != last:
+            last, since = now, loop.time()
+    return int(last)
+
+
 class Stream:
     """One client of a StreamingGateway."""
 

@@ -96,15 +96,8 @@ def plane_app(plane: Plane, operator: Operator | None = None) -> Starlette:
         await plane.record(event)
         return None
 
-    async def record_one(event: AuditEvent) -> Failure | None:
-        try:
-            await plane.record(event)
-        except OctopusError as error:
-            return describe(error)
-        return None
-
     async def records(call: RecordsCall) -> object:
-        return await asyncio.gather(*map(record_one, call.events))
+        return await asyncio.gather(*(_recorded(plane, event) for event in call.events))
 
     async def kill(call: KillCall) -> object:
         if operator is None:
@@ -140,6 +133,15 @@ def plane_app(plane: Plane, operator: Operator | None = None) -> Starlette:
             Route("/attach", attach, methods=["POST"]),
         ]
     )
+
+
+async def _recorded(plane: Plane, event: AuditEvent) -> Failure | None:
+    """Record one of several events; return what kept it off the trail."""
+    try:
+        await plane.record(event)
+    except OctopusError as error:
+        return describe(error)
+    return None
 
 
 def _answering(kind: type[Call], answer: Callable[[Call], Awaitable[object]]) -> Callable[[Request], Awaitable[Response]]:

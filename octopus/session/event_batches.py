@@ -13,7 +13,8 @@ Post = Callable[[tuple[AuditEvent, ...]], Awaitable[Sequence[OctopusError | None
 
 
 class EventBatches:
-    """Up to ``most`` events a call; ``tasks`` is where the calls live. Between calls ``pause`` seconds pass while there is more."""
+    """Up to ``most`` events a call; ``tasks`` is where the calls live. A call begins no sooner than ``pause`` seconds after the last one,
+    so that what comes meanwhile goes together: there is no event to wait for."""
 
     def __init__(self, post: Post, tasks: asyncio.TaskGroup, *, most: int = 256, pause: float = 0.03) -> None:
         self._post = post

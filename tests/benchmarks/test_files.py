@@ -25,7 +25,7 @@ from tests.benchmarks.figures import Figure, Table, busy, in_turn, median
 from tests.benchmarks.rivals import Container
 from tests.benchmarks.test_bulk import NAME, Local, local
 from tests.benchmarks.test_keystroke import Side as Typist
-from tests.benchmarks.test_keystroke import struck, tell
+from tests.benchmarks.test_keystroke import struck, tell, under_way
 from tests.e2e.gateway import Gateway
 from tests.e2e.people import People
 from tests.e2e.scene import Scene
@@ -47,8 +47,6 @@ KEY_ROUNDS = 5
 KEYS = 100
 PAUSE = 0.02
 """Seconds between keystrokes."""
-BEGINNING = 2.0
-"""Seconds in which the copies get under way."""
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 LIBRARIES = (Path("/lib64/ld-linux-x86-64.so.2"), Path("/lib/x86_64-linux-gnu/libc.so.6"))
 LOCAL_DISK = "OpenSSH's internal-sftp to a local disk"
@@ -83,15 +81,15 @@ class Side:
         return await self._timed([*argv, *(word.replace("there:", there) for word in words)], b"")
 
     @asynccontextmanager
-    async def copying(self, line: str) -> AsyncIterator[None]:
-        """Do one thing by sftp over and over."""
+    async def copying(self, line: str) -> AsyncIterator[int]:
+        """Do one thing by sftp over and over; give the process."""
         argv = [need("sftp", "openssh-client"), *self.ssh.options, "-i", str(self.key), "-q", "-b", "-", f"{self.user}@{self.ssh.host}"]
         pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=null, stderr=null, env=self.ssh.environment())
         try:
             if process.stdin:
                 process.stdin.write(f"{line}\n".encode() * 1000)
-            yield
+            yield process.pid
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -313,10 +311,8 @@ async def test_keystroke(people: People, company: Slapd, docker_engine: Engine, 
                 for _ in range(KEY_ROUNDS):
                     for measured, terminal, (_, side) in zip(took, terminals, sides, strict=True):
                         async with AsyncExitStack() as load:
-                            for number in range(2):
-                                await load.enter_async_context(side.copying(f"put {near} /tmp/up-{number}"))
-                                await load.enter_async_context(side.copying("get /tmp/near /dev/null"))
-                            await asyncio.sleep(BEGINNING)
+                            lines = [f"put {near} /tmp/up-{number}" for number in range(2)] + ["get /tmp/near /dev/null"] * 2
+                            await under_way([await load.enter_async_context(side.copying(line)) for line in lines])
                             for _ in range(KEYS):
                                 measured.append(await struck(terminal))
                                 await asyncio.sleep(PAUSE)

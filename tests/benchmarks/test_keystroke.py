@@ -77,7 +77,7 @@ class Side:
         async with AsyncExitStack() as stack:
             pids = [await stack.enter_async_context(self._endless(DOWNLOAD)) for _ in range(4)]
             pids += [await stack.enter_async_context(self._endless(UPLOAD, given=True)) for _ in range(2)]
-            await until(lambda: min(map(_moved, pids)) > UNDER_WAY)
+            await under_way(pids)
             yield
 
     @asynccontextmanager
@@ -91,6 +91,11 @@ class Side:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+async def under_way(pids: list[int]) -> None:
+    """Wait until data runs in all these copies."""
+    await until(lambda: min(map(_moved, pids)) > UNDER_WAY)
 
 
 def _moved(pid: int) -> int:

@@ -23,6 +23,7 @@ from tests.parts.gateway import GatewayPart, gateway_part
 from tests.parts.local_backend import LocalBackend
 from tests.parts.local_forwards import LocalForwards
 from tests.parts.tcp import Handler, listen
+from tests.streams import settled
 
 SIZE = 120 << 20
 
@@ -300,14 +301,3 @@ def test_openssh_is_offered_the_fast_ciphers_only() -> None:
     assert ciphers_for("SSH-2.0-dropbear_2022.83") == CIPHERS
     assert all("etm" in name for name in macs_for("SSH-2.0-OpenSSH_9.2p1 Debian-2"))
     assert macs_for("SSH-2.0-dropbear_2022.83") == MACS
-
-
-async def settled(value: Any, quiet: float = 0.3) -> int:
-    """Wait until a value has not changed for a while, and return it."""
-    loop = asyncio.get_running_loop()
-    last, since = value(), loop.time()
-    while loop.time() - since < quiet:
-        await asyncio.sleep(0)
-        if (now := value()) != last:
-            last, since = now, loop.time()
-    return int(last)

@@ -19,6 +19,7 @@ from octopus.core.types import EngineAddress
 from octopus.demo.certificates import Authority
 from octopus.engine.endpoint import open_endpoint, tls_context
 from octopus.engine.transport import connect_tcp, connect_tls
+from tests.streams import settled
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 Serve = Callable[[ssl.SSLSocket], None]
@@ -153,11 +154,7 @@ async def test_what_nobody_reads_stays_with_the_peer_and_arrives_whole(tls_autho
     context = tls_context(EngineAddress(url="", tls_ca=str(tls_authority.ca)))
     async with tls_server(tls_authority, ssl.TLSVersion.TLSv1_3, pour) as port:
         stream = await connect_tls("127.0.0.1", port, context)
-        before = -1
-        while before != sent:
-            before = sent
-            await asyncio.sleep(0.1)
-        assert sent < 40 << 20
+        assert await settled(lambda: sent) < 40 << 20
         got = 0
         while data := await stream.read(1 << 18):
             assert len(data) <= 1 << 18
