@@ -53,6 +53,8 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         self._socket_full = False
         self._sealing: Sealing | None = None
         self._opening: Sealing | None = None
+        # An empty user name would be no new one to asyncssh, which then never says that a login begins; this one nobody can send.
+        self._username = "\0"
         # asyncssh sets the signature's algorithm on the key itself: shared, two connections would overwrite each other's.
         offered = {name.encode() for name in HOST_KEYS}
         self._server_host_keys = type(self._server_host_keys)(

@@ -80,8 +80,10 @@ class Visit:
             await session.run(name, self._channel.request())
 
     def _names_nothing(self, name: str) -> bool:
-        """Whether the user name is only the person's login (``alice``, ``alice+``)."""
+        """Whether the user name is only the person's login (``alice``, ``alice+``), or empty (``ssh -l ''``)."""
         identity = self._login.identity
+        if not name:
+            return True
         if identity and name.lower() == identity.login.lower():
             return True
         try:

@@ -80,6 +80,13 @@ async def test_ps_is_a_table_for_scripts(part: GatewayPart) -> None:
     assert (nothing.status, nothing.stdout) == (68, b"")
 
 
+async def test_an_empty_user_name_names_nothing(part: GatewayPart) -> None:
+    """``ssh -l ''`` is answered like a login without a target."""
+    assert b"ssh APP~2@GATEWAY" in (await part.ssh.run("", "help", key=part.key, options=["-l", ""])).stdout
+    ended = await part.ssh.run("", "true", key=part.key, options=["-l", ""])
+    assert (ended.status, ended.stderr[:26]) == (64, b"octopus: a task is missing")
+
+
 async def test_help_is_plain_text(part: GatewayPart) -> None:
     """``help`` says how names are written."""
     ended = await part.ssh.run("alice", "help", key=part.key)

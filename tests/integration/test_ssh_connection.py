@@ -251,12 +251,15 @@ async def test_garbage_is_closed(part: GatewayPart) -> None:
     assert (await part.ssh.run("t", "echo fine", key=part.key)).stdout == b"fine\n"
 
 
-async def test_banner_is_shown_before_authentication(tmp_path: Path) -> None:
-    """The banner file's text is shown to everybody, once."""
+@pytest.mark.parametrize("user", ["t", ""])
+async def test_banner_is_shown_before_authentication(tmp_path: Path, user: str) -> None:
+    """The banner file's text is shown to everybody, once, and the client's version noted, also of an empty user name."""
     (tmp_path / "banner").write_text("Authorised use only.\n")
     async with gateway_part(tmp_path, banner_file=str(tmp_path / "banner")) as part:
-        command = [word.replace("LogLevel=ERROR", "LogLevel=INFO") for word in part.ssh.command("t", "true", key=part.key)]
+        ssh = part.ssh.command("", "help", key=part.key, options=["-l", user])
+        command = [word.replace("LogLevel=ERROR", "LogLevel=INFO") for word in ssh]
         assert (await part.ssh.run_program(command)).stderr.count(b"Authorised use only.") == 1
+    assert part.plane.attempts[-1].connection.client_version.startswith("SSH-2.0-OpenSSH")
 
 
 async def test_rsa_host_key_serves_many_at_once_with_either_hash(tmp_path: Path) -> None:
