@@ -57,20 +57,19 @@ def verify(directory: Path, *, check: CheckSignature | None = None, progress: Pr
             # First what was true already when the trail is read.
             head = _head(directory)
             files = _open_files(directory, stack)
-            proof = Proof(head=head, check=check)
-            return _verdict(directory, files, proof, progress)
+            return _verdict(directory, files, head, Proof(head=head, check=check), progress)
     except OSError as error:
         raise AuditUnavailable(f"{directory}: cannot be read: {error}") from error
 
 
-def _verdict(directory: Path, files: list[BinaryIO], proof: Proof, progress: Progress) -> Verdict:
+def _verdict(directory: Path, files: list[BinaryIO], head: bytes | None, proof: Proof, progress: Progress) -> Verdict:
     recordings = _Recordings(directory / "recordings", progress)
     torn: list[int] = []
     for file in files:
         name = Path(file.name).name
         for claim in proof.walk(name, _lines(file, progress, torn if name == CURRENT else None)):
             recordings.take(claim)
-    faults = (*proof.finish(), *recordings.finish(proof.pruned))
+    faults = (*_nothing(files, head), *proof.finish(), *recordings.finish(proof.pruned))
     notes = [f"{CURRENT}: {count} bytes of a torn last line: written right now, or cut off by the next start" for count in torn]
     return Verdict(
         files=len(files),
@@ -82,6 +81,12 @@ def _verdict(directory: Path, files: list[BinaryIO], proof: Proof, progress: Pro
         dropped=proof.dropped + recordings.dropped,
         notes=(*proof.notes, *notes, *recordings.notes()),
     )
+
+
+def _nothing(files: list[BinaryIO], head: bytes | None) -> list[Fault]:
+    # A gateway's first act is a line: where none ever was, another directory is meant, or all of it was taken away.
+    there = files or head is not None
+    return [] if there else [Fault(kind=Kind.MISSING, file=CURRENT, line=0, text="there is no trail in this directory")]
 
 
 def _head(directory: Path) -> bytes | None:

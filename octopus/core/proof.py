@@ -163,7 +163,7 @@ class Proof:
                 self._fault(Kind.MISSING, gap.file, gap.line, f"{lines} of the trail should stand before this one")
         self._gaps.clear()
         self._finish_head()
-        if self._check and self.lines and not self.signed:
+        if self._check and not self.signed:
             self._fault(Kind.SIGNATURE, *self._before, "no checkpoint is signed by a key that was given")
         return self._faults
 

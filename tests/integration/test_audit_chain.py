@@ -388,9 +388,15 @@ async def test_a_recording_is_nowhere_else(tmp_path: Path, path: str) -> None:
     assert "no path below" in fault.text
 
 
-def test_nothing_is_an_empty_trail(tmp_path: Path) -> None:
-    """An empty directory holds one; a directory that is not there does not."""
+def test_nothing_is_no_trail(tmp_path: Path) -> None:
+    """Whoever takes all away leaves no whole trail behind, nor does a directory that is not the one meant; an empty file is a beginning."""
+    (tmp_path / "recordings").mkdir()
+    [fault] = verify(tmp_path).faults
+    assert (fault.kind, fault.file, fault.text) == (Kind.MISSING, "audit.jsonl", "there is no trail in this directory")
+    (tmp_path / "audit.jsonl").touch()
     assert (verify(tmp_path).lines, verify(tmp_path).faults) == (0, ())
+    [fault] = verify(tmp_path, check=lambda *signed: True).faults
+    assert (fault.kind, fault.text) == (Kind.SIGNATURE, "no checkpoint is signed by a key that was given")
     with pytest.raises(AuditUnavailable, match="none"):
         verify(tmp_path / "none")
 
