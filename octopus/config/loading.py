@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import tomllib
@@ -99,16 +100,20 @@ def _put(data: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
 
 
 def _value(field: FieldInfo, text: str, context: Mapping[str, str]) -> Any:
-    """Return the first reading of ``text`` that the key takes, else the text itself: its fault is reported with all others."""
+    """Return the first reading of ``text`` that the key takes, else that with the fewest wrong types: its faults are reported."""
     kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(strict=True))
+    best, fewest = None, math.inf
     for reading in _readings(text):
         try:
             adapter.validate_python(reading, context=dict(context))
-        except ValidationError:
-            continue
-        return reading
-    return text
+        except ValidationError as error:
+            wrong = sum(fault["type"].endswith("_type") for fault in error.errors(include_url=False, include_context=False))
+            if wrong < fewest:
+                best, fewest = reading, wrong
+        else:
+            return reading
+    return best
 
 
 def _readings(text: str) -> Iterable[Any]:

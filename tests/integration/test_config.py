@@ -308,6 +308,23 @@ def test_faults_of_the_environment_name_the_variable(place: Path) -> None:
     assert faults(place, f"ssh = 1\n{SMALL}", OCTOPUS_SSH__WORKERS="1") == ["octopus.toml:1: ssh: is a number; expected a table"]
 
 
+def test_faults_within_a_value_of_the_environment_are_told(place: Path) -> None:
+    """What is of the right kind is read as such, and its own fault told, not that it is text."""
+    wrong = {
+        "OCTOPUS_SSH__MAX_SESSIONS": "-1",
+        "OCTOPUS_SSH__LISTEN": "foo",
+        "OCTOPUS_POLICY": '[{users = ["al"], apps = ["/x"], allow = ["fly"]}]',
+    }
+    told = faults(place, SMALL, **wrong)
+    assert (
+        "OCTOPUS_POLICY: policy[0].allow[0]: 'fly' is not allowed; expected 'shell', 'exec', 'download', 'upload', 'forward' or 'logs'"
+        in told
+    )
+    assert [line for line in told if "ssh.listen[0]: 'foo' is no address" in line]
+    assert [line for line in told if "ssh.max_sessions: '-1' is not allowed" in line]
+    assert not [line for line in told if "is text" in line]
+
+
 def test_a_secret_is_read_from_its_file_and_hidden(place: Path) -> None:
     """The attribute holds the first line; the repr of the configuration does not show it."""
     config = load_text(place, SMALL.replace("[mesos]", '[mesos]\nusername = "u"\npassword_file = "./secret"'))
