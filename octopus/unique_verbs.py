@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,12 +44,13 @@ def unique(
     should not. Reads Mesos and Marathon now, so it works without a running gateway.
     """
     if context.invoked_subcommand is not None:
+        _hand_down(context, app, config, as_json=as_json)
         return
     loaded = load(config)
     from octopus import log, unique_report
 
     log.configure(level="critical")
-    found = asyncio.run(unique_report.unique(loaded, app))
+    found = asyncio.run(unique_report.unique(loaded, _id(app)))
     if as_json:
         print(to_json(_plain(found)))
         return
@@ -77,7 +79,7 @@ def scale(
     from octopus import operations
     from octopus.core.unique_actions import Did
 
-    done = asyncio.run(operations.scale(load(config), app))
+    done = asyncio.run(operations.scale(load(config), _id(app)))
     scaled = done.did is Did.SCALED
     if as_json:
         print(to_json(to_builtins(done)))
@@ -86,6 +88,18 @@ def scale(
     else:
         print(printable(f"{done.app} is not scaled: {done.why}", MAX_TEXT))
     raise typer.Exit(int(not scaled))
+
+
+def _hand_down(context: typer.Context, app: str, config: Path, *, as_json: bool) -> None:
+    """Have ``octopus unique --config FILE scale APP`` mean that file, not the default one. Raise BadParameter."""
+    if app:
+        raise typer.BadParameter(f"--app goes without a verb behind it; expected: octopus unique scale {printable(app)}")
+    context.default_map = {"scale": {"config": config, "as_json": as_json}}
+
+
+def _id(app: str) -> str:
+    """Return an app's id as Marathon has it: it takes one without the first slash, too."""
+    return "/" + app.strip("/") if app else ""
 
 
 _APPS = ("app", "instances", "for it", "running", "missing", "blocked", "new", "leaving", "misplaced", "next")

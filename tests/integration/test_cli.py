@@ -85,6 +85,15 @@ def test_a_broken_configuration_is_78_with_all_its_faults(tmp_path: Path, verb: 
     assert all(line.startswith(f"octopus: {path}") for line in lines)
 
 
+def test_options_before_unique_scale_are_meant_for_it(tmp_path: Path) -> None:
+    """A configuration named there is the one whose gateway is asked to scale, never the machine's own."""
+    other = tmp_path / "other.toml"
+    ended = octopus("unique", "--config", str(other), "scale", "/ops/statsd")
+    assert (ended.returncode, ended.stderr) == (78, f"octopus: {other}: cannot be read: No such file or directory\n")
+    ended = octopus("unique", "--app", "/ops/statsd", "scale", "/ops/statsd")
+    assert (ended.returncode, "expected: octopus unique scale /ops/statsd" in ended.stderr) == (64, True)
+
+
 def test_a_password_is_hashed_from_a_pipe() -> None:
     """The hash checks; nothing else is printed; an empty password is refused."""
     ended = octopus("users", "hash", given="pässword \n")

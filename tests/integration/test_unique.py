@@ -135,7 +135,7 @@ async def test_where_apps_lack_an_instance(tmp_path: Path, mesos: str, marathon:
         )
         assert (statsd["app"], statsd["counts"]["running"], statsd["step"]["verdict"]) == (APP, 2, "scale")
         assert statsd["counts"]["running"] + statsd["counts"]["missing"] + statsd["counts"]["blocked"] == 4
-        one = json.loads((await there.octopus("unique", "--app", "/ops/heka", "--json"))[1])
+        one = json.loads((await there.octopus("unique", "--app", "ops/heka", "--json"))[1])
         assert [each["app"] for each in one["apps"]] == ["/ops/heka"]
 
 
