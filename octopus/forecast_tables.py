@@ -98,6 +98,8 @@ def _verdict(outcome: Outcome) -> str:
             return f"{placed.app}: the upgrade of {rolled.instances} comes to its end ({begins})"
         order = ", or further if others are stopped first" if rolled.order_decides else ""
         return f"{placed.app}: the upgrade hangs at {rolled.started} of {rolled.instances}{order} ({begins})"
+    if not placed.asked:
+        return f"{placed.app}: no more instances are asked for than run"
     if placed.fits:
         return f"{placed.app}: all {placed.asked} fit"
     return f"{placed.app}: {_bounds(placed.least, placed.most)} of {placed.asked} fit{_caution(placed)}"

@@ -104,6 +104,8 @@ async def test_what_a_cluster_can_still_take(tmp_path: Path, mesos: str, maratho
 async def test_simulating_what_runs(tmp_path: Path, mesos: str, marathon: str) -> None:
     """One more statsd finds the third agent; of two more one does, and each agent says why not, in Marathon's words."""
     async with ground(tmp_path, mesos, marathon) as there:
+        none = await there.octopus("simulate", "ops/statsd")
+        assert (none.status, none.out) == (0, "/ops/statsd: no more instances are asked for than run\n")
         one = await there.octopus("simulate", "ops/statsd", "-n", "1", "--json")
         assert one.status == 0
         two = await there.octopus("simulate", "/ops", "-n", "2")
