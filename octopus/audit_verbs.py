@@ -164,12 +164,12 @@ def _time(text: str) -> str:
     if not text:
         return ""
     match = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
-    if match:
-        unit = {"m": "minutes", "h": "hours", "d": "days"}[match[2]]
-        return _rfc3339(datetime.now(UTC) - timedelta(**{unit: int(match[1])}))
     try:
+        if match:
+            unit = {"m": "minutes", "h": "hours", "d": "days"}[match[2]]
+            return _rfc3339(datetime.now(UTC) - timedelta(**{unit: int(match[1])}))
         return _rfc3339(datetime.fromisoformat(text))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise typer.BadParameter(f"{text!r} is no time; expected such as 2026-01-31, 2026-01-31T14:00 or 12h") from error
 
 

@@ -176,7 +176,16 @@ async def test_a_session_is_told_as_a_whole(tmp_path: Path, capsys: pytest.Captu
     assert (first["kind"], first["command"], first["recordings"]) == ("exec", "ls", ["2023/11/15/s-1.cast"])
 
 
-@pytest.mark.parametrize("arguments", [["--since", "yesterday"], ["--client", "x"], ["--app", "/a/***"]])
+NONSENSE = [
+    ["--since", "yesterday"],
+    ["--since", "999999d"],
+    ["--until", "0001-01-01T00:00+14:00"],
+    ["--client", "x"],
+    ["--app", "/a/***"],
+]
+
+
+@pytest.mark.parametrize("arguments", NONSENSE)
 async def test_sessions_are_not_listed_for_nonsense(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """A wrong time, address or glob is 64."""
     await some_sessions(tmp_path / "audit")
