@@ -51,6 +51,7 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         self.prove_key: ProveKey = _nobody
         self.courtesy = courtesy or Courtesy()
         self._socket_full = False
+        self._heard = loop.time()
         self._sealing: Sealing | None = None
         self._opening: Sealing | None = None
         # An empty user name would be no new one to asyncssh, which then never says that a login begins; this one nobody can send.
@@ -103,6 +104,17 @@ class GatewayConnection(asyncssh.SSHServerConnection):
             if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
                 with suppress(OSError):
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def _reset_keepalive_timer(self) -> None:
+        # asyncssh makes a new timer for each packet that comes, which whoever types would feel: the one there is looks at this.
+        self._heard = self._loop.time()
+
+    def _keepalive_timer_callback(self) -> None:
+        silent = self._loop.time() - self._heard
+        if silent < self._keepalive_interval:
+            self._keepalive_timer = self._loop.call_later(self._keepalive_interval - silent, self._keepalive_timer_callback)
+        else:
+            super()._keepalive_timer_callback()
 
     def send_data(self, channel: int, data: memoryview, most: int) -> bool:
         """Send data, ``most`` bytes a packet, in one go; False, and nothing sent, when it has to go asyncssh's way."""

@@ -17,7 +17,8 @@ _HEAD = struct.Struct(">BBII")
 """Of a packet with data: length of its padding, type, channel, length of the data (RFC 4253 6, RFC 4254 5.2)."""
 _PADDING = 4
 """The least there may be."""
-_MOST_PADDING = _PADDING + _BLOCK - 1
+_NOISE = 1024
+"""Bytes of padding that are asked of the system at a time; they go on the wire encrypted."""
 _FIXED = 4
 
 
@@ -28,6 +29,8 @@ class Sealing:
         self.encryption = encryption
         self._cipher = encryption._cipher
         self._aead = AESGCM(self._cipher._key)
+        self._noise = b""
+        self._used = 0
 
     @classmethod
     def of(cls, encryption: Encryption | None, known: Sealing | None) -> Sealing | None:
@@ -38,18 +41,22 @@ class Sealing:
 
     def seal(self, channel: int, data: memoryview, most: int) -> list[bytes]:
         """Return the packets that carry ``data`` on ``channel``, ``most`` bytes each: of each its length, then the rest."""
-        starts = range(0, len(data), most)
-        noise = os.urandom(_MOST_PADDING * len(starts))
         packets: list[bytes] = []
-        for number, start in enumerate(starts):
+        for start in range(0, len(data), most):
             part = data[start : start + most]
             padding = _PADDING + -(_HEAD.size + len(part) + _PADDING) % _BLOCK
-            random = noise[number * _MOST_PADDING : number * _MOST_PADDING + padding]
-            body = b"".join((_HEAD.pack(padding, MSG_CHANNEL_DATA, channel, len(part)), part, random))
+            body = b"".join((_HEAD.pack(padding, MSG_CHANNEL_DATA, channel, len(part)), part, self._random(padding)))
             length = len(body).to_bytes(_LENGTH, "big")
             packets += (length, self._aead.encrypt(self._cipher._iv, body, length))
             self.step()
         return packets
+
+    def _random(self, size: int) -> bytes:
+        """Return bytes nobody can foresee, of some that were asked for together."""
+        if self._used + size > len(self._noise):
+            self._noise, self._used = os.urandom(_NOISE), 0
+        self._used += size
+        return self._noise[self._used - size : self._used]
 
     def open(self, packet: memoryview) -> tuple[int, bytes] | None:
         """Return channel and data of a whole packet, None for one that carries no data or is not genuine.

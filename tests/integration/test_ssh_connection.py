@@ -241,6 +241,17 @@ async def test_grace_time_closes_silent_connections(tmp_path: Path) -> None:
         writer.close()
 
 
+async def test_a_client_that_no_longer_answers_is_given_up(tmp_path: Path) -> None:
+    """Its session ends; one whose person only does nothing is asked as often, and stays."""
+    async with gateway_part(tmp_path, keepalive_interval=0.5, keepalive_count=6) as part, connected(part) as idle:
+        async with part.ssh.terminal("t", "echo in; cat", key=part.key, options=["-tt"]) as stopped:
+            await stopped.expect(rb"in\r\n")
+            stopped.freeze()
+            [end] = await part.plane.ended()
+        assert (end.event, end.data["reason"]) == ("session.failed", "the client is gone")
+        assert (await idle.run("echo alive")).stdout == "alive\n"
+
+
 async def test_garbage_is_closed(part: GatewayPart) -> None:
     """Bytes that are no SSH end their connection only."""
     reader, writer = await asyncio.open_connection("127.0.0.1", part.port)

@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import shlex
+import signal
 import struct
 import termios
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -218,10 +219,17 @@ class Terminal:
             return await self._process.wait()
 
     def vanish(self) -> None:
-        """Kill the client without a word, as when a laptop is shut."""
+        """Kill the client without a word."""
+        self._signal(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop the client, its connection open, as when a laptop is shut."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
         for pid in _family(self._process.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 9)
+                os.kill(pid, number)
 
     async def _end(self) -> None:
         """Kill what still runs and wait for it."""
