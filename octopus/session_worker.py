@@ -16,10 +16,11 @@ from octopus.engine.mesos_exec import MesosBackend
 from octopus.session.ssh_server import Gateway
 from octopus.session.worker import run_worker
 from octopus.session.worker_settings import WorkerSettings
+from octopus.session.write_ahead import WriteAhead
 
 
 @asynccontextmanager
-async def gateway(settings: WorkerSettings, plane: Plane) -> AsyncIterator[Gateway]:
+async def gateway(settings: WorkerSettings, plane: Plane, write_ahead: WriteAhead) -> AsyncIterator[Gateway]:
     """Yield this worker's gateway into containers."""
     log.configure(level=settings.log_level)
     limits = EngineLimits(
@@ -38,6 +39,7 @@ async def gateway(settings: WorkerSettings, plane: Plane) -> AsyncIterator[Gatew
             forwards=DockerForwards(docker, connect_timeout=limits.connect),
             host_keys=Path(settings.host_keys),
             recordings=Path(settings.recordings),
+            write_ahead=write_ahead,
             banner_file=settings.banner_file,
             trusted_user_ca_keys=settings.trusted_user_ca_keys,
             login_grace_time=settings.login_grace_time,

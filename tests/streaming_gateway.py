@@ -17,6 +17,7 @@ from octopus.core.errors import OctopusError
 from octopus.core.types import AuditEvent, Connection, terminal_key
 from octopus.session.worker import run_worker
 from octopus.session.worker_settings import WorkerSettings
+from octopus.session.write_ahead import WriteAhead
 from tests.plane_parts import SHELL, attempt
 
 BLOCK = 1 << 16
@@ -82,7 +83,7 @@ class StreamingGateway:
 
 
 @asynccontextmanager
-async def build(settings: WorkerSettings, plane: Plane) -> AsyncIterator[StreamingGateway]:
+async def build(settings: WorkerSettings, plane: Plane, write_ahead: WriteAhead) -> AsyncIterator[StreamingGateway]:
     """Return the gateway."""
     yield StreamingGateway(plane)
 

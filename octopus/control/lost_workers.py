@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from octopus.control.plane import LiveSession
 from octopus.control.worker_locks import WorkerLocks
 from octopus.core.errors import AuditUnavailable, OctopusError, Unavailable
 from octopus.core.types import AuditEvent, ExecSpec, Target
+from octopus.core.write_ahead import AheadLines, unpack
 
 Reap = Callable[[Target, ExecSpec], Awaitable[bool]]
 """Ends what is left of a session in its container; False when that cannot be done there."""
@@ -79,7 +80,8 @@ class LostWorkers:
             self._lose(worker)
         await self._ingest(worker)
         orphans = [one for one in self._log.open_sessions() if one.worker == worker]
-        known = [session for one in orphans if (session := await self._end(one))]
+        ahead = await asyncio.to_thread(_ahead, self._locks.write_ahead(worker))
+        known = [session for one in orphans if (session := await self._end(one, ahead.get(one.session)))]
         self._locks.forget(worker)
         await asyncio.gather(*(self._clean(session) for session in known))
 
@@ -88,17 +90,17 @@ class LostWorkers:
             await asyncio.sleep(self._interval)
         await self.settle(worker)
 
-    async def _end(self, session: OpenSession) -> LiveSession | None:
+    async def _end(self, session: OpenSession, ahead: AheadLines | None) -> LiveSession | None:
         known = self._live.lose(session.session)
         try:
-            await self._endings.write(session_events.lost(session, REASON, await self._complete(session.session)))
+            await self._endings.write(session_events.lost(session, REASON, await self._complete(session.session, ahead)))
         except AuditUnavailable as error:
             _log.error("a lost session's end waits for the audit trail", session=session.session, error=str(error))
         return known
 
-    async def _complete(self, session: str) -> list[dict[str, Any]]:
+    async def _complete(self, session: str, ahead: AheadLines | None) -> list[dict[str, Any]]:
         try:
-            return await asyncio.to_thread(recordings.complete, self._recordings, session)
+            return await asyncio.to_thread(recordings.complete, self._recordings, session, ahead)
         except OSError as error:
             _log.error("a lost session's recording cannot be closed", session=session, error=str(error))
             return []
@@ -134,6 +136,13 @@ class LostWorkers:
                 return await (self._endings.write(event) if event.is_terminal else self._log.append(event))
             except AuditUnavailable:
                 await asyncio.sleep(self._interval)
+
+
+def _ahead(path: Path) -> Mapping[str, AheadLines]:
+    try:
+        return unpack(path.read_bytes())
+    except FileNotFoundError:
+        return {}
 
 
 def _spooled(path: Path) -> list[AuditEvent]:

@@ -187,7 +187,7 @@ class Start(Value, frozen=True, kw_only=True, tag="start"):
     """First packet to a worker: who it is and where things are.
 
     The worker holds a lock on ``lock_file`` for its life. ``settings`` is for the worker alone to read. In ``journals`` are the
-    events it is handing over.
+    events it is handing over, in ``write_ahead`` the lines of recordings that it may show before the disk has them.
     """
 
     worker: str
@@ -195,7 +195,8 @@ class Start(Value, frozen=True, kw_only=True, tag="start"):
     plane_socket: str
     spool_directory: str
     settings: msgspec.Raw
-    journals: tuple[str, ...] = ()
+    journals: tuple[str, ...]
+    write_ahead: str
 
 
 class Serve(Value, frozen=True, kw_only=True, tag="serve"):

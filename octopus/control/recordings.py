@@ -9,22 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from octopus.control.whole_lines import end_of_last_line
+from octopus.core.write_ahead import AheadLines
 
 
-def complete(directory: Path, session: str) -> list[dict[str, Any]]:
+def complete(directory: Path, session: str, ahead: AheadLines | None = None) -> list[dict[str, Any]]:
     """Close what is left open of a session's recordings; return path (below ``directory``), sha256 and size of each. Raise OSError.
 
+    ``ahead`` are the last lines that were shown before the disk had them; where they are missing still, the recording gets them.
     Of copies of files only those are returned that were open: events of their own speak of the others.
     """
     name = glob.escape(session)
     for part in directory.glob(f"*/*/*/{name}.cast.part"):
-        _close(part, whole_lines=True)
+        _close(part, whole_lines=True, ahead=ahead)
     copies = [_close(part, whole_lines=False) for part in sorted(directory.glob(f"*/*/*/{name}.*.copy.part"))]
     return [_described(directory, path) for path in (*sorted(directory.glob(f"*/*/*/{name}.cast")), *copies)]
 
 
-def _close(part: Path, *, whole_lines: bool) -> Path:
+def _close(part: Path, *, whole_lines: bool, ahead: AheadLines | None = None) -> Path:
     with part.open("r+b") as file:
+        if ahead and (lines := ahead.missing(file.seek(0, os.SEEK_END))):
+            file.seek(ahead.at)
+            file.write(lines)
+            file.flush()
         if whole_lines:
             file.truncate(end_of_last_line(file.fileno(), os.fstat(file.fileno()).st_size))
         os.fsync(file.fileno())

@@ -236,6 +236,7 @@ class Supervisor:
             spool_directory=str(self._spool),
             settings=self._settings,
             journals=tuple(map(str, self._locks.journals(worker))),
+            write_ahead=str(self._locks.write_ahead(worker)),
         )
 
     def _event(self, name: str, **data: object) -> AuditEvent:

@@ -25,6 +25,10 @@ class WorkerLocks:
         """Return the files in which the worker keeps events until they are on the trail, for who comes after it."""
         return tuple(self._directory / f"{worker}.{number}.events" for number in range(2))
 
+    def write_ahead(self, worker: str) -> Path:
+        """Return the file in which the worker keeps lines of recordings until the disk has them."""
+        return self._directory / f"{worker}.lines"
+
     def known(self) -> frozenset[str]:
         """Return the workers, dead or alive, that have a file."""
         return frozenset(path.stem for path in self._directory.glob("*.lock"))
@@ -45,5 +49,5 @@ class WorkerLocks:
 
     def forget(self, worker: str) -> None:
         """Remove a dead worker's files."""
-        for path in (*self.journals(worker), self.path(worker)):
+        for path in (*self.journals(worker), self.write_ahead(worker), self.path(worker)):
             path.unlink(missing_ok=True)

@@ -60,14 +60,16 @@ class _Step:
             self.result = self._act(*self._args)
         except BaseException as error:  # whatever it is, the caller is told
             self.failure = error
-        with suppress(RuntimeError):  # the event loop has ended meanwhile
-            self._loop.call_soon_threadsafe(self._tell, True)
+        self.over = True
+        if self._waiter is not None:
+            with suppress(RuntimeError):  # the event loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._tell, True)
 
     async def wait(self, seconds: float) -> None:
         """Return once it is over; raise TimeoutError. It goes on whatever becomes of the caller."""
-        if self.over:
-            return
         self._waiter = self._loop.create_future()
+        if self.over:  # looked at after there is somebody to tell: the thread does it the other way round
+            return
         timer = self._loop.call_later(seconds, self._tell, False)
         try:
             if not await self._waiter:
@@ -76,7 +78,6 @@ class _Step:
             timer.cancel()
 
     def _tell(self, over: bool) -> None:
-        self.over = self.over or over
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(over)
 
@@ -92,25 +93,38 @@ class Disk:
         self._timeout = timeout
         self._last: _Step | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way and all so far went well."""
+        return not self.failure and (self._last is None or (self._last.over and self._last.failure is None))
+
     async def run(self, act: Callable[..., _T], *args: object) -> _T:
-        """Do a step and return what it does. The caller sees to it that no other is under way; one whose caller was cancelled
-        in the middle of it is waited for. Raise RecordingUnavailable."""
+        """Do a step and return what it does. One that is under way still, of ``later`` or of a caller that was cancelled, is
+        waited for, and its failure is this one's. Raise RecordingUnavailable."""
         if self.failure:
             raise RecordingUnavailable(self.failure)
         try:
             if self._last:
-                await self._last.wait(self._timeout)
+                await self._settled(self._last)
             self._last = step = _Step(act, args)
             self._threads.put(step.take)
-            await step.wait(self._timeout)
-            if step.failure is not None:
-                raise step.failure
+            await self._settled(step)
         except (OSError, TimeoutError) as error:
             self.failure = f"recording {self._name}: {str(error) or 'timed out'}"
             raise RecordingUnavailable(self.failure) from error
         else:
             result: _T = step.result
             return result
+
+    def later(self, act: Callable[..., object], *args: object) -> None:
+        """Begin a step and wait for nothing; while it is ``idle``. The next step tells of its failure."""
+        self._last = step = _Step(act, args)
+        self._threads.put(step.take)
+
+    async def _settled(self, step: _Step) -> None:
+        await step.wait(self._timeout)
+        if step.failure is not None:
+            raise step.failure
 
     def give_up(self, act: Callable[[], object]) -> None:
         """Do a last step that nobody waits for, after a failure."""

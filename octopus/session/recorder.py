@@ -1,4 +1,8 @@
-"""Recordings of terminals: written to the operating system before the person sees what they hold, or the session ends."""
+"""Recordings of terminals: on the record before the person sees what they hold, or the session ends.
+
+A line is on the record once the operating system has it. Short ones are so a little sooner, while nothing else of the recording is
+under way: once they are kept in memory that outlives this process, and the disk has room set aside for them.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,17 @@ from octopus.core.asciicast import Asciicast, TerminalEvent
 from octopus.core.errors import RecordingUnavailable
 from octopus.core.types import Mark, Output, Pty, TermSize, Value
 from octopus.session.disk import Disk, DiskThreads
+from octopus.session.disk_room import set_aside
 from octopus.session.file_copies import FileCopies
+from octopus.session.write_ahead import AheadSlot, WriteAhead
 
 NO_TERMINAL = Pty(term="", size=TermSize(cols=80, rows=24))
 """Where a command has none, its recording is played on this."""
+ROOM = 32768
+"""Bytes of a disk that an open recording has set aside, and what is left of them when it sets aside as many more."""
+LEAST_ROOM = 8192
+GATHERED = 0.005
+"""Seconds for which short lines are gathered, in memory that outlives this process, to go to the disk together."""
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
 
@@ -34,7 +45,7 @@ class SessionRecorder(Protocol):
     """Where a session's events go before they are delivered."""
 
     async def write(self, event: TerminalEvent) -> None:
-        """Return once the operating system has it. Raise RecordingUnavailable."""
+        """Return once it is on the record. Raise RecordingUnavailable."""
         ...
 
     async def finish(self) -> Recording | None:
@@ -57,14 +68,22 @@ class Recordings:
     """The directory of recordings, ``YYYY/MM/DD/SESSION.cast``, and the threads that write there.
 
     Threads, since a disk that hangs must not hold up sessions that do not write to it: each write has ``timeout`` seconds, and
-    a recording ``max_bytes``, after which its session ends.
+    a recording ``max_bytes``, after which its session ends. Without ``ahead`` each line waits for the disk.
     """
 
     def __init__(
-        self, directory: Path, *, clock: Callable[[], float], timeout: float = 10.0, max_bytes: int = 4 << 30, threads: int = 4
+        self,
+        directory: Path,
+        *,
+        clock: Callable[[], float],
+        ahead: WriteAhead | None = None,
+        timeout: float = 10.0,
+        max_bytes: int = 4 << 30,
+        threads: int = 4,
     ) -> None:
         self._directory = directory
         self._clock = clock
+        self._ahead = ahead
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._threads = DiskThreads(threads, "recording")
@@ -77,7 +96,8 @@ class Recordings:
         cast = Asciicast(size=pty.size, started=started, title=title, term=pty.term)
         file = _File(self._directory, path, self._max_bytes)
         disk = Disk(file.name, self._threads, self._timeout)
-        recorder = TerminalRecorder(cast, file, disk, clock=self._clock, started=started)
+        slot = self._ahead.slot(session) if self._ahead else None
+        recorder = TerminalRecorder(cast, file, disk, slot, clock=self._clock, started=started)
         await recorder.start()
         return recorder
 
@@ -87,20 +107,26 @@ class Recordings:
         return FileCopies(self._directory, session, limit, clock=self._clock, threads=self._threads, timeout=self._timeout)
 
     def close(self) -> None:
-        """Release the threads; recordings are finished by their sessions before."""
+        """Release threads and memory; recordings are finished by their sessions before."""
         self._threads.close()
+        if self._ahead:
+            self._ahead.close()
 
 
 class TerminalRecorder:
     """Records one terminal. Once a write has failed, every further call raises: there are no holes in a recording."""
 
-    def __init__(self, cast: Asciicast, file: _File, disk: Disk, *, clock: Callable[[], float], started: float) -> None:
+    def __init__(
+        self, cast: Asciicast, file: _File, disk: Disk, ahead: AheadSlot | None, *, clock: Callable[[], float], started: float
+    ) -> None:
         self._cast = cast
         self._file = file
         self._disk = disk
+        self._ahead = ahead
         self._clock = clock
         self._started = started
         self._order = asyncio.Lock()
+        self._waiting = b""
 
     async def start(self) -> None:
         """Create the file and write the header."""
@@ -109,21 +135,43 @@ class TerminalRecorder:
             await self._disk.run(self._file.append, self._cast.header())
 
     async def write(self, event: TerminalEvent) -> None:
-        """Append the event; returns once the operating system has it."""
+        """Append the event; returns once it is on the record."""
         async with self._order:
             line = self._cast.encode(event, self._clock() - self._started)
-            if line:
-                await self._disk.run(self._file.append, line)
+            if line and not self._kept_ahead(line):
+                await self._disk.run(self._file.append, self._taken() + line)
+
+    def _kept_ahead(self, line: bytes) -> bool:
+        """Have a line on the record whose way to the disk is yet to begin, where that can be."""
+        lines = self._waiting + line
+        if not self._ahead or not self._disk.idle or not self._file.has_room(len(lines)) or not self._ahead.keep(self._file.size, lines):
+            return False
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(GATHERED, self._hand_over)
+        self._waiting = lines
+        return True
+
+    def _hand_over(self) -> None:
+        if lines := self._taken():
+            self._disk.later(self._file.append, lines)
+
+    def _taken(self) -> bytes:
+        lines, self._waiting = self._waiting, b""
+        return lines
 
     async def finish(self) -> Recording:
         """Write what is left, sync, give the file its final name."""
         async with self._order:
             try:
-                await self._disk.run(self._file.append, self._cast.finish(self._clock() - self._started))
+                await self._disk.run(self._file.append, self._taken() + self._cast.finish(self._clock() - self._started))
                 return await self._disk.run(self._file.complete)
             except RecordingUnavailable:
                 self._disk.give_up(self._file.close)
                 raise
+            finally:
+                if self._ahead:
+                    self._ahead.release()
+                    self._ahead = None
 
 
 class Beginning:
@@ -158,7 +206,8 @@ class _File:
         self._part = self._final.with_name(self._final.name + ".part")
         self._max_bytes = max_bytes
         self._fd = -1
-        self._size = 0
+        self.size = 0
+        self._room = 0
         self._hash = hashlib.sha256()
 
     def create(self) -> None:
@@ -166,23 +215,35 @@ class _File:
         self._part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(self._part, flags, 0o600)
+        self._set_room_aside()
+
+    def has_room(self, length: int) -> bool:
+        """Tell whether so many bytes more can be written whatever becomes of the disk's room."""
+        return self.size + length <= min(self._room, self._max_bytes)
 
     def append(self, data: bytes) -> None:
         """Write all of ``data``."""
-        if self._size + len(data) > self._max_bytes:
+        if self.size + len(data) > self._max_bytes:
             raise OSError(f"larger than {self._max_bytes} bytes")
-        self._size += len(data)
+        self.size += len(data)
         self._hash.update(data)
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._fd, rest) :]
+        if self.size + LEAST_ROOM > self._room:
+            self._set_room_aside()
+
+    def _set_room_aside(self) -> None:
+        if set_aside(self._fd, self.size, ROOM):
+            self._room = self.size + ROOM
 
     def complete(self) -> Recording:
         """Sync and rename; a file that keeps ``.part`` was never completed."""
+        os.ftruncate(self._fd, self.size)  # the rest of the room is others' again
         os.fsync(self._fd)
         self.close()
         os.rename(self._part, self._final)
-        return Recording(path=self.name, sha256=self._hash.hexdigest(), size=self._size)
+        return Recording(path=self.name, sha256=self._hash.hexdigest(), size=self.size)
 
     def close(self) -> None:
         """Close the file, once."""

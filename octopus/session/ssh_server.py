@@ -32,6 +32,7 @@ from octopus.session.ssh_connection import GatewayConnection
 from octopus.session.ssh_front import Front
 from octopus.session.ssh_keys import Authorities
 from octopus.session.visit import Visit
+from octopus.session.write_ahead import WriteAhead
 
 MAX_BANNER = 65_536
 """Bytes of the banner file."""
@@ -61,6 +62,7 @@ class Gateway:
         forwards: ForwardBackend,
         host_keys: Path,
         recordings: Path,
+        write_ahead: WriteAhead | None = None,
         banner_file: str = "",
         trusted_user_ca_keys: str = "",
         login_grace_time: float = 30.0,
@@ -78,7 +80,7 @@ class Gateway:
         self._plane = plane
         self._backend = backend
         self._forwards = forwards
-        self._recordings = Recordings(recordings, clock=clock, max_bytes=max_recording)
+        self._recordings = Recordings(recordings, clock=clock, ahead=write_ahead, max_bytes=max_recording)
         self._banner = _banner(banner_file)
         self._authorities = Authorities(trusted_user_ca_keys)
         self._idle_timeout = idle_timeout

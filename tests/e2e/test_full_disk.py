@@ -52,13 +52,22 @@ def fill(path: Path) -> None:
             file.write(bytes(4096))
 
 
-async def until_told(terminal: Terminal) -> str:
-    """Type into cat until something else than an echo comes; return that line."""
+async def until_told(terminal: Terminal) -> tuple[str, int]:
+    """Type into cat until something else than an echo comes; return that line, and how many lines were seen before."""
+    seen = 0
     while True:
         terminal.send(b"x" * 200 + b"\n")
-        said = await terminal.expect(rb"x{200}\r\n|octopus: [^\r\n]*")
+        said = await terminal.expect(rb"x{200}\r\n|octopus: [^\r\n]*\]")
         if said[0].startswith(b"octopus"):
-            return said[0].decode()
+            return said[0].decode(), seen
+        seen += 1
+
+
+def recorded(directory: Path) -> str:
+    """Return what the one unfinished recording shows."""
+    [part] = directory.rglob("*.cast.part")
+    _, *lines = part.read_bytes().split(b"\n")[:-1]
+    return "".join(event[2] for event in map(json.loads, lines) if event[1] == "o")
 
 
 async def test_without_room_sessions_end_and_begin_again_with_it(scene: Scene, company: Slapd, people: People, small_disk: Path) -> None:
@@ -77,9 +86,10 @@ async def test_without_room_sessions_end_and_begin_again_with_it(scene: Scene, c
         async with gateway.ssh.terminal("web_front", "echo in; exec cat", key=key, options=["-t"]) as terminal:
             await terminal.expect(rb"in\r\n")
             fill(filler)
-            line = await until_told(terminal)
+            line, seen = await until_told(terminal)
             assert re.fullmatch(r"octopus: the session cannot be recorded \[s-[0-9a-f]+\]", line), line
             assert await terminal.wait() == 69
+        assert recorded(small_disk).count("x" * 200) >= seen > 0
 
         # The trail's last page has room for some more lines yet: what is on the record may be shown.
         while not (shared := await gateway.ssh.run("web_front", "true", key=key, options=control)).status:

@@ -13,6 +13,7 @@ from octopus.control.worker_locks import WorkerLocks
 from octopus.core.errors import ContainerUnavailable, NoSuchTarget
 from octopus.core.types import AuditEvent, Connection
 from octopus.session.journal import Journal
+from octopus.session.write_ahead import WriteAhead
 from tests.plane_parts import ALICE, SHELL, audit_log, events_of, in_process
 from tests.recovery import Reaper, start
 from tests.streams import until
@@ -98,6 +99,23 @@ async def test_what_it_was_handing_over_is_on_the_trail_once(tmp_path: Path) -> 
     await start(tmp_path, Reaper())
     assert events_of(tmp_path, "s-1") == ["session.requested", *["file.uploaded"] * 3, "session.failed"]
     assert not any(path.exists() for path in paths)
+
+
+async def test_what_it_had_shown_is_in_the_recording(tmp_path: Path) -> None:
+    """Though the worker was killed before the disk had the last lines."""
+    await begin(tmp_path)
+    (tmp_path / "run" / "workers").mkdir(exist_ok=True)
+    path = WorkerLocks(tmp_path / "run" / "workers").write_ahead("w-1")
+    part = tmp_path / "recordings" / "2026" / "01" / "01" / "s-1.cast.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b'{"version":2}\n[0.1,"o"')
+    file = WriteAhead(path)
+    for session, at in (("s-0", 0), ("s-1", 14)):
+        assert file.slot(session).keep(at, b'[0.1,"o","shown"]\n[0.2,"o","too"]\n')
+    file.close()
+    await start(tmp_path, Reaper())
+    assert part.with_suffix("").read_bytes() == b'{"version":2}\n[0.1,"o","shown"]\n[0.2,"o","too"]\n'
+    assert not path.exists()
 
 
 def test_a_journal_is_as_long_as_what_is_under_way(tmp_path: Path) -> None:

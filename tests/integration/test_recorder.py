@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -14,9 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from octopus.control.recordings import complete
 from octopus.core.errors import RecordingUnavailable
 from octopus.core.types import Output, Pty, Resize, TermSize
-from octopus.session.recorder import Recordings
+from octopus.core.write_ahead import SLOT, unpack
+from octopus.session.recorder import Recordings, TerminalRecorder
+from octopus.session.write_ahead import WriteAhead
+from tests.streams import until
 
 PTY = Pty(term="xterm", size=TermSize(cols=80, rows=24))
 
@@ -139,3 +144,118 @@ async def test_cancelled_write_is_still_whole(recordings: Recordings, tmp_path: 
     await recorder.finish()
     lines = (tmp_path / "2023/11/14/s-1.cast").read_bytes().splitlines()
     assert all(json.loads(line) for line in lines)
+
+
+@pytest.fixture
+def ahead(tmp_path: Path) -> Iterator[Recordings]:
+    """Recordings below ``tmp_path`` whose lines are kept in ``tmp_path / "ahead"`` until the disk has them."""
+    recordings = Recordings(tmp_path, clock=ticking(), ahead=WriteAhead(tmp_path / "ahead"), timeout=0.2)
+    yield recordings
+    recordings.close()
+
+
+async def type_on(recorder: TerminalRecorder) -> None:
+    """Record key after key, without end."""
+    while True:
+        await recorder.write(Output(data=b"x"))
+        await asyncio.sleep(0.001)
+
+
+async def test_lines_kept_ahead_are_written_in_their_order(ahead: Recordings, tmp_path: Path) -> None:
+    """Short ones, long ones, those with a pause between them: the recording is what it would be without."""
+    recorder = await ahead.open("s-1", PTY, title="")
+    part, texts = tmp_path / "2023/11/14/s-1.cast.part", []
+    for number in range(300):
+        texts.append(f"{number}." * (3000 if number % 7 == 6 else 1 + number % 3 * 200))
+        await recorder.write(Output(data=texts[-1].encode()))
+        if number % 50 == 0:
+            await until(lambda: texts[-1] in part.read_text())
+    recording = await recorder.finish()
+    _, *events = (tmp_path / recording.path).read_bytes().splitlines()
+    assert [json.loads(event)[2] for event in events] == texts
+    assert recording.sha256 == hashlib.sha256((tmp_path / recording.path).read_bytes()).hexdigest()
+
+
+async def test_a_line_is_kept_before_the_disk_has_it(ahead: Recordings, tmp_path: Path) -> None:
+    """When ``write`` returns, who comes after this process finds the line, and where it belongs."""
+    recorder = await ahead.open("s-1", PTY, title="")
+    size = (tmp_path / "2023/11/14/s-1.cast.part").stat().st_size
+    await recorder.write(Output(data=b"one"))
+    await recorder.write(Output(data=b"two"))
+    kept = unpack((tmp_path / "ahead").read_bytes())["s-1"]
+    assert (kept.at, [json.loads(line)[2] for line in kept.lines.splitlines()]) == (size, ["one", "two"])
+    assert stat.S_IMODE((tmp_path / "ahead").stat().st_mode) == 0o600
+    await recorder.finish()
+
+
+async def test_places_of_recordings_that_are_closed_are_taken_again(ahead: Recordings, tmp_path: Path) -> None:
+    """The file is as long as recordings were ever open at once."""
+    for number in range(20):
+        recorders = [await ahead.open(f"s-{number}-{one}", PTY, title="") for one in range(3)]
+        for recorder in recorders:
+            await recorder.write(Output(data=b"x"))
+            await recorder.finish()
+    assert (tmp_path / "ahead").stat().st_size <= 3 * SLOT
+
+
+async def test_a_disk_that_hangs_is_told_by_the_next_line(ahead: Recordings) -> None:
+    """One that was kept ahead may have been shown; the session ends before more is."""
+    recorder = await ahead.open("s-1", PTY, title="")
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with open(writer, "wb", buffering=0) as pipe:
+        while pipe.write(bytes(4096)):
+            pass
+        os.set_blocking(writer, True)
+        os.dup2(writer, recorder._file._fd)
+    with pytest.raises(RecordingUnavailable, match="timed out"):
+        await type_on(recorder)
+    os.close(reader)
+
+
+async def test_a_failure_nobody_waited_for_is_told_by_the_next_line(ahead: Recordings) -> None:
+    """A line that was kept ahead and could not be written leaves no hole behind which others follow."""
+    recorder = await ahead.open("s-1", PTY, title="")
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        os.dup2(full.fileno(), recorder._file._fd)
+    with pytest.raises(RecordingUnavailable, match="No space left"):
+        await type_on(recorder)
+    with pytest.raises(RecordingUnavailable):
+        await recorder.finish()
+
+
+WRITER = """
+import asyncio, sys, time
+from pathlib import Path
+from octopus.core.types import Output, Pty, TermSize
+from octopus.session.recorder import Recordings
+from octopus.session.write_ahead import WriteAhead
+
+async def main(root):
+    recordings = Recordings(root, clock=time.time, ahead=WriteAhead(root / "ahead"))
+    recorder = await recordings.open("s-1", Pty(term="xterm", size=TermSize(cols=80, rows=24)), title="")
+    for number in range(10**9):
+        await recorder.write(Output(data=b"<%d>" % number * (1 + number % 5 * 100)))
+        sys.stdout.write(f"{number}\\n")
+        sys.stdout.flush()
+        await asyncio.sleep(0.001 if number % 3 else 0)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_what_was_shown_by_a_worker_that_is_killed_is_in_its_recording(tmp_path: Path, seed: int) -> None:
+    """Killed at any moment; every line whose ``write`` had returned is there, and what is there replays."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, str(tmp_path), stdout=asyncio.subprocess.PIPE)
+    assert process.stdout
+    for _ in range(random.Random(seed).randrange(1, 400)):
+        shown = await process.stdout.readline()
+    process.kill()
+    shown = [shown, *(await process.stdout.read()).splitlines(keepends=True)][-1]
+    await process.wait()
+    [described] = complete(tmp_path, "s-1", unpack((tmp_path / "ahead").read_bytes()).get("s-1"))
+    _, *events = (tmp_path / described["path"]).read_bytes().splitlines()
+    numbers = [int(json.loads(event)[2].split(">")[0][1:]) for event in events]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > int(shown)

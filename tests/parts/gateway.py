@@ -11,6 +11,7 @@ from typing import Any
 
 from octopus.core.types import ContainerClue, EngineAddress, Target
 from octopus.session.ssh_server import Gateway
+from octopus.session.write_ahead import WriteAhead
 from tests.fake_plane import FakePlane
 from tests.parts.directory import ssh_key
 from tests.parts.local_backend import LocalBackend
@@ -77,6 +78,7 @@ async def gateway_part(directory: Path, **options: Any) -> AsyncIterator[Gateway
         forwards=forwards,
         host_keys=directory / "hostkeys",
         recordings=directory / "recordings",
+        write_ahead=WriteAhead(directory / "write-ahead"),
         **options,
     )
     listener = socket.create_server(("127.0.0.1", 0))
