@@ -13,25 +13,27 @@ BULK_RATE = float(1 << 20)
 
 @dataclass(frozen=True, slots=True)
 class WorkerLoad:
-    """What a worker is busy with: open connections, and bytes per second."""
+    """What a worker is busy with: open connections, and bytes per second; ``silent`` when nothing was heard from it for long."""
 
     worker: str
     connections: int
     rate: float
+    silent: bool = False
 
 
 def choose(loads: Iterable[WorkerLoad], *, max_workers: int, bulk_rate: float = BULK_RATE) -> str | None:
     """Return the worker for a new connection, None for one that is yet to be started.
 
     A connection keeps no company with bulk data (each keystroke would wait behind it) while another worker is there or may be
-    started; among the quiet ones the emptiest is taken, among the busy ones the least busy.
+    started; among the quiet ones the emptiest is taken, among the busy ones the least busy. One that is silent comes last of all:
+    its process may hang, and every connection with it.
     """
-    busiest_last = sorted(loads, key=lambda load: (load.rate >= bulk_rate, load.connections, load.rate))
+    busiest_last = sorted(loads, key=lambda load: (load.silent, load.rate >= bulk_rate, load.connections, load.rate))
     if busiest_last and busiest_last[0].rate < bulk_rate:
         return busiest_last[0].worker
     if len(busiest_last) < max_workers:
         return None
-    return min(busiest_last, key=lambda load: load.rate).worker
+    return min(busiest_last, key=lambda load: (load.silent, load.rate)).worker
 
 
 class ConnectionLimits:

@@ -50,6 +50,7 @@ class WorkerPool:
         self._max_delay = max_delay
         self._workers: dict[str, WorkerProcess] = {}
         self._extra: set[WorkerProcess] = set()
+        self._silent: set[str] = set()
         self._stopping = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
 
@@ -72,7 +73,9 @@ class WorkerPool:
         takers = {worker: process for worker, process in self._workers.items() if not process.leaving.is_set()}
         room = self._max_workers if takers and not self._stopping.is_set() else 0
         while takers:
-            chosen = choose((one.load for one in takers.values()), max_workers=room, bulk_rate=self._bulk_rate)
+            loads = [one.load for one in takers.values()]
+            self._note_silence(loads)
+            chosen = choose(loads, max_workers=room, bulk_rate=self._bulk_rate)
             process = takers.pop(chosen) if chosen is not None else self._begin_extra()
             room = 0  # One that refuses is no reason to start others on top.
             if process.give(Serve(number=number, client=client), connection):
@@ -94,6 +97,16 @@ class WorkerPool:
         """Leave the workers on their own."""
         for process in self._workers.values():
             process.release()
+
+    def _note_silence(self, loads: Sequence[WorkerLoad]) -> None:
+        """Log whose silence began or ended since the last connection."""
+        for load in loads:
+            if load.silent and load.worker not in self._silent:
+                self._silent.add(load.worker)
+                _log.error("a worker does not answer: others get the connections", worker=load.worker, connections=load.connections)
+            elif not load.silent and load.worker in self._silent:
+                self._silent.discard(load.worker)
+                _log.info("a worker answers again", worker=load.worker)
 
     def _begin_extra(self) -> WorkerProcess:
         process = self._begin()
@@ -125,6 +138,7 @@ class WorkerPool:
         status = await process.wait()
         del self._workers[process.worker]
         self._extra.discard(process)
+        self._silent.discard(process.worker)
         for number in process.connections:
             self._limits.closed(number)
         say = _log.info if status == 0 else _log.error

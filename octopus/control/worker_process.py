@@ -23,18 +23,27 @@ _log = structlog.get_logger(__name__)
 class WorkerProcess:
     """Started at once (raise OSError); ``news`` gets what the worker tells of its connections.
 
-    ``leaving`` is set once it takes no more connections, alive or not.
+    ``leaving`` is set once it takes no more connections, alive or not. It tells its load every few seconds; when nothing came for
+    ``max_silence`` seconds, it is taken to hang.
     A subprocess.Popen and not asyncio's: that one kills its child when the loop is closed, and a worker outlives this process.
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], start: Start, news: Callable[[WorkerProcess, FromWorker], None]
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        start: Start,
+        news: Callable[[WorkerProcess, FromWorker], None],
+        *,
+        max_silence: float = 10.0,
     ) -> None:
         self.worker = start.worker
         self.connections: set[int] = set()
         self.leaving = asyncio.Event()
         self._rate = 0.0
+        self._heard = asyncio.get_running_loop().time()
         self._news = news
+        self._max_silence = max_silence
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.setblocking(False)
         try:
@@ -58,7 +67,8 @@ class WorkerProcess:
     @property
     def load(self) -> WorkerLoad:
         """What it is busy with."""
-        return WorkerLoad(worker=self.worker, connections=len(self.connections), rate=self._rate)
+        silent = asyncio.get_running_loop().time() - self._heard > self._max_silence
+        return WorkerLoad(worker=self.worker, connections=len(self.connections), rate=self._rate, silent=silent)
 
     def give(self, serve: Serve, connection: socket.socket) -> bool:
         """Hand over a connection; False when the worker takes none: it drains, is dead, or does not read."""
@@ -120,6 +130,7 @@ class WorkerProcess:
         except msgspec.DecodeError as error:
             _log.error("not a worker's packet", worker=self.worker, error=str(error))
             return
+        self._heard = asyncio.get_running_loop().time()
         if isinstance(message, Load):
             self._rate = message.rate
         elif isinstance(message, Draining):

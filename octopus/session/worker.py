@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import gc
+import itertools
 import os
 import signal
 import socket
@@ -26,6 +27,9 @@ from octopus.session.proxy_socket import real_client
 from octopus.session.worker_channel import WorkerChannel
 from octopus.session.worker_settings import WorkerSettings
 from octopus.session.write_ahead import WriteAhead
+
+SIGN_OF_LIFE = 4
+"""Of so many looks at an idle worker's load one is told."""
 
 _log = structlog.get_logger(__name__)
 
@@ -151,11 +155,12 @@ class Worker:
         return client
 
     async def _report(self) -> None:
+        """Tell the load as it changes, and now and then although it does not: who is silent gets no more connections."""
         moved = rate = 0.0
-        while True:
+        for turn in itertools.count():
             await asyncio.sleep(self._interval)
             before, moved = moved, self._gateway.moved
-            if moved != before or rate:
+            if moved != before or rate or turn % SIGN_OF_LIFE == 0:
                 rate = (moved - before) / self._interval
                 self._channel.load(rate)
 

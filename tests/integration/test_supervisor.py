@@ -117,6 +117,25 @@ async def test_a_worker_told_to_end_drains_and_is_replaced(tmp_path: Path) -> No
     assert [line["event"] for line in trail(tmp_path)].count("session.ended") == 5
 
 
+async def test_a_worker_that_hangs_gets_no_connections(tmp_path: Path) -> None:
+    """It holds no session and the other does, yet the other gets them all; once it goes on it gets its share again."""
+    async with running(tmp_path) as (started, port):
+        first, other = [await Stream.order(port, seed) for seed in range(2)]
+        await first.finish()
+        await until(lambda: min(load.connections for load in started.loads()) == 0)
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            await until(lambda: [load.silent for load in started.loads()].count(True) == 1)
+            others = [await Stream.order(port, seed, count=1) for seed in range(3)]
+            assert {one.pid for one in others} == {other.pid}
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+        await until(lambda: not any(load.silent for load in started.loads()))
+        again = await Stream.order(port, 9, count=1)
+        assert again.pid == first.pid
+        await asyncio.gather(*(one.finish(1) for one in [*others, again]), other.finish())
+
+
 async def test_workers_that_die_at_once_do_not_take_the_gateway_down(tmp_path: Path) -> None:
     """Connections are closed while there is no worker, and the supervisor goes on trying."""
     async with running(tmp_path, command=(sys.executable, "-c", "raise SystemExit(1)")) as (started, port):

@@ -40,6 +40,15 @@ def test_at_the_cap_the_least_busy_is_taken() -> None:
     assert pick((1, 300), (9, 200), (1, 400), max_workers=3) == "1"
 
 
+def test_a_silent_worker_comes_last() -> None:
+    """However empty it is; but where no other is, it may only be slow."""
+    silent, full, bulky = WorkerLoad("silent", 0, 0, silent=True), WorkerLoad("full", 9, 1), WorkerLoad("bulky", 1, 300)
+    assert choose([silent, full], max_workers=2, bulk_rate=BULK) == "full"
+    assert choose([silent, bulky], max_workers=2, bulk_rate=BULK) == "bulky"
+    assert choose([silent, bulky], max_workers=3, bulk_rate=BULK) is None
+    assert choose([silent], max_workers=3, bulk_rate=BULK) == "silent"
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 200)), min_size=1, max_size=6), st.integers(0, 6))
 def test_a_quiet_worker_is_always_preferred(busy: list[tuple[int, float]], max_workers: int) -> None:
     """Whatever the mix, the choice is quiet when any worker is, and a new one only below the cap."""
