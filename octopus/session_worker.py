@@ -9,9 +9,8 @@ from pathlib import Path
 from octopus import log
 from octopus.control.plane import Plane
 from octopus.engine.backend import DockerBackend, EngineBackend
-from octopus.engine.file_shell import FileLimits
 from octopus.engine.forward import DockerForwards
-from octopus.engine.limits import EngineLimits
+from octopus.engine.limits import EngineLimits, FileLimits
 from octopus.engine.mesos_exec import MesosBackend
 from octopus.session.ssh_server import Gateway
 from octopus.session.worker import run_worker

@@ -31,7 +31,7 @@ from octopus.engine.archive_walk import walk
 from octopus.engine.archive_writer import ArchiveWriter, Spool, changed
 from octopus.engine.file_answers import is_temporary
 from octopus.engine.file_rights import READ, WRITE, Rights
-from octopus.engine.file_shell import FileLimits
+from octopus.engine.limits import FileLimits
 from octopus.engine.tar_stream import TarEntry
 
 UMASK = 0o022

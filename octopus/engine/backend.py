@@ -15,10 +15,9 @@ from octopus.engine.containers import ContainerGone, find
 from octopus.engine.docker_exec import DockerExecStream
 from octopus.engine.docker_files import container_files
 from octopus.engine.engines import Engine, Engines
-from octopus.engine.file_shell import FileLimits
 from octopus.engine.identify import SANDBOX
 from octopus.engine.launch import CONSOLE_SIZE_SINCE, console_size, direct_argv, exec_config
-from octopus.engine.limits import EngineLimits
+from octopus.engine.limits import EngineLimits, FileLimits
 from octopus.engine.reaper import Place, Reaper
 from octopus.engine.shell import NO_SHELL, Shells
 from octopus.engine.transport import ByteStream

@@ -15,8 +15,9 @@ from octopus.engine.archive import Archive
 from octopus.engine.archive_files import ArchiveFiles
 from octopus.engine.engines import Engine
 from octopus.engine.file_rights import rights
-from octopus.engine.file_shell import FileLimits, file_shell
+from octopus.engine.file_shell import file_shell
 from octopus.engine.file_shells import FileShells
+from octopus.engine.limits import FileLimits
 from octopus.engine.reaper import Place, Reaper
 from octopus.engine.shell_files import ShellFiles, open_shell_files
 from octopus.engine.tar_stream import TarEntry
@@ -33,7 +34,7 @@ async def shell_files(
     """Give the files of a container with a shell, or why that shell is not enough; leave no helper behind."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    shells = FileShells(partial(file_shell, engine, container.id, shell, spec, limits), limits.shells)
+    shells = FileShells(partial(file_shell, engine, container.id, shell, spec, limits), limits.shells, limits.streams)
     try:
         files = await open_shell_files(shells, container.id, engine.agent, limits)
         try:

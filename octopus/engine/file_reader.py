@@ -1,43 +1,17 @@
-"""A file of a container open for reading through a helper shell: in blocks that grow while it is read in order."""
+"""A file of a container open for reading through a helper shell: in blocks that grow while it is read in order, then as it comes."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 
 from octopus.core.errors import BadUpstream, OctopusError
 from octopus.core.files import FileAttributes, FileFailure, Passed, PassedBytes, PathChanged, Place
-from octopus.engine.file_answers import attributes
-from octopus.engine.file_shell import FileLimits, FileShell
+from octopus.engine.file_flow import Block, Outflow, read_head
+from octopus.engine.file_shell import FileShell
 from octopus.engine.file_shells import FileShells
-from octopus.engine.limits import faults
-
-
-@dataclass(frozen=True)
-class Block:
-    """Bytes of a file from ``start`` on, of which ``asked`` were asked for: where fewer came, the file ended.
-
-    ``identity`` is the file's device and inode, ``attributes`` are its own at that time.
-    """
-
-    start: int
-    data: memoryview
-    asked: int = 0
-    identity: bytes = b""
-    attributes: FileAttributes | None = None
-
-    @property
-    def short(self) -> bool:
-        """Whether the file ended with it."""
-        return len(self.data) < self.asked
-
-    @property
-    def end(self) -> int:
-        """Where the next one begins."""
-        return self.start + len(self.data)
-
+from octopus.engine.limits import FileLimits, faults
 
 AHEAD = 2
 """Blocks fetched before they are asked for."""
@@ -51,7 +25,8 @@ _NOTHING = Block(0, memoryview(b""))
 class ShellReader:
     """Reads by path, and each time looks that it is still the same file: ``identity`` is its device and inode.
 
-    Two blocks are kept: the one being read and the one before, for requests that overtook one another; the next two are fetched ahead.
+    The last blocks are kept, for requests that overtook one another; the next two are fetched ahead. Of a large file what
+    follows those comes in one go.
     """
 
     def __init__(self, shells: FileShells, place: Place, agent: str, limits: FileLimits) -> None:
@@ -63,7 +38,10 @@ class ShellReader:
         self._limits = limits
         self._identity = b""
         self._beginning: asyncio.Task[bytes] | None = None
-        self._blocks = (_NOTHING, _NOTHING)
+        self._blocks: deque[Block] = deque([_NOTHING])
+        self._kept = 0
+        self._flow: Outflow | None = None
+        self._flows = True
         self._next: deque[asyncio.Task[Block]] = deque()
         self._following = 0, 0
         self._turn = asyncio.Lock()
@@ -96,7 +74,7 @@ class ShellReader:
             raise ValueError("a block as it was read")
         self.attributes = block.attributes
         self._identity = block.identity
-        self._blocks = (_NOTHING, block)
+        self._keep(block)
 
     async def read(self, offset: int, size: int) -> bytes:
         """See ``FileReader.read``."""
@@ -127,41 +105,82 @@ class ShellReader:
     async def close(self) -> Passed:
         """See ``FileReader.close``."""
         await self._forget()
-        with suppress(OctopusError):
-            async with self._turn:
+        async with self._turn:
+            await self._stop()
+            with suppress(OctopusError):
                 await self._begin()
-        self._blocks = (_NOTHING, _NOTHING)
+            self._blocks, self._kept = deque([_NOTHING]), 0
         return self._passed.result(complete=self._whole)
 
     async def _block(self, offset: int) -> Block:
         """Return a block that holds ``offset``, or an empty one at the end of the file."""
         async with self._turn:
             await self._begin()
-            if found := self._held(offset):
+            last = self._blocks[-1]
+            if offset != last.end and (found := self._held(offset)):
                 return found
-            last = self._blocks[1]
             if offset == last.end and last.short and self._end_told != offset:
                 self._end_told = offset  # known already; who asks again learns whether the file has grown
                 return _NOTHING
-            block = await self._ahead(offset) or await self._fetch(offset, self._size(offset))
+            if block := await self._ahead(offset) or await self._flowing(offset):
+                return block
+            block = await self._fetch(offset, self._size(offset))
             if block.data:
-                self._blocks = (last, block)
-                if block.start == last.end and not block.short:
-                    self._fetch_more(block)
+                self._take_up(block)
             return block
 
     def _held(self, offset: int) -> Block | None:
         return next((block for block in reversed(self._blocks) if block.start <= offset < block.end), None)
+
+    def _keep(self, block: Block) -> None:
+        """Keep a block, and no more than two large ones of those before."""
+        self._blocks.append(block)
+        self._kept += len(block.data)
+        while len(self._blocks) > 2 and self._kept - len(self._blocks[0].data) >= self._limits.block:
+            self._kept -= len(self._blocks.popleft().data)
+
+    def _take_up(self, block: Block) -> None:
+        """Keep a block that was fetched; where it follows the last one, fetch on."""
+        last = self._blocks[-1]
+        self._keep(block)
+        if block.start == last.end and not block.short:
+            self._fetch_more(block)
 
     async def _ahead(self, offset: int) -> Block | None:
         """Return what was fetched ahead, if that is what is wanted now."""
         if not self._next:
             return None
         block = await asyncio.shield(self._next.popleft())
-        if block.start <= offset < block.end or (block.start == offset and not block.data):
+        if block.start <= offset < block.end:
+            self._take_up(block)
+            return block
+        if block.start == offset and not block.data:
             return block
         await self._forget()
         return None
+
+    async def _flowing(self, offset: int) -> Block | None:
+        """Return what comes in one go, if that is what is wanted now; a little of it may have to pass first."""
+        while self._flow and not self._next and 0 <= offset - self._flow.end <= self._limits.block:
+            block = await self._flow.next()
+            if block is None:
+                self._flows = False
+                break
+            self._keep(block)
+            if block.short:
+                self._end_told = offset
+                await self._stop()
+                return block
+            if offset < block.end:
+                return block
+        if not self._next:
+            await self._stop()
+        return None
+
+    async def _stop(self) -> None:
+        flow, self._flow = self._flow, None
+        if flow:
+            await flow.close()
 
     async def _forget(self) -> None:
         """Fetch nothing ahead any more."""
@@ -173,7 +192,7 @@ class ShellReader:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _size(self, offset: int) -> int:
-        last = self._blocks[1]
+        last = self._blocks[-1]
         return self._more(last.asked) if offset == last.end else self._limits.small
 
     def _more(self, asked: int) -> int:
@@ -181,7 +200,12 @@ class ShellReader:
 
     def _fetch_more(self, last: Block) -> None:
         """See to it that what follows a block is being fetched, each block on the assumption that those before it are whole."""
+        if self._flow:
+            return
         start, size = self._following if self._next else (last.end, last.asked)
+        if self._flows and size >= self._limits.block and self.attributes.size - start >= self._limits.bulk:
+            self._flow = Outflow(self._shells, self._path, start, self._identity, self._agent, self._limits)
+            return
         while len(self._next) < AHEAD:
             size = self._more(size)
             self._next.append(asyncio.get_running_loop().create_task(self._fetch(start, size), name="read ahead"))
@@ -204,7 +228,6 @@ def read_block(offset: int, size: int, said: bytes) -> Block:
     """Read what the helper says of a file and its bytes. Raise BadUpstream."""
     end = said.find(b"\n")
     line, data = (said[:end], memoryview(said)[end + 1 :]) if end >= 0 else (said, memoryview(b""))
-    identity, space, numbers = line.partition(b" ")
-    if not space or len(data) > size:
-        raise BadUpstream("files helper", "not an open file", line)
-    return Block(offset, data, size, identity, attributes(numbers))
+    if len(data) > size:
+        raise BadUpstream("files helper", "more than was asked for", line)
+    return Block(offset, data, size, *read_head(line))

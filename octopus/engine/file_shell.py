@@ -7,7 +7,6 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from importlib.resources import files
 
 from octopus.core.docker_frames import FrameDecoder
@@ -17,40 +16,10 @@ from octopus.engine.engines import Engine
 from octopus.engine.file_answers import argument, failure, last_argument
 from octopus.engine.hijack import Hijacked
 from octopus.engine.launch import exec_config
-from octopus.engine.limits import deadline, unavailable
+from octopus.engine.limits import FileLimits, deadline, faults, unavailable
 
 SCRIPT = files("octopus.engine").joinpath("files.sh").read_text()
 MAX_ERRORS = 16 * 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileLimits:
-    """Limits of one file session. Times in seconds, sizes in bytes."""
-
-    call: float = 60.0
-    """For one operation; the blocks of large files are one each."""
-    leave: float = 5.0
-    """For the helpers to tidy up and end."""
-    shells: int = 3
-    """Helper shells at once."""
-    block: int = 4 * 1024 * 1024
-    """The most that one operation reads or writes."""
-    small: int = 256 * 1024
-    """Files up to here are read, or written, together with opening or closing them."""
-    names: int = 500_000
-    """The most names of a directory, where there is no shell."""
-    entries: int = 512
-    """Names in a batch."""
-    answer: int = 64 * 1024 * 1024
-    """The largest answer of one operation: a directory of half a million names."""
-    spool: int = 8 * 1024 * 1024 * 1024
-    """The largest file that can pass to or from a container without a shell: it needs a copy here meanwhile."""
-    spool_directory: str = ""
-    """Where that copy is; "": the usual place for temporary files."""
-    scan: int = 4 * 1024 * 1024 * 1024
-    """The most that is read of a directory's archive to list it, where there is no shell."""
-    read: int = 256 * 1024
-    """The most taken from the engine at once."""
 
 
 class FileShell:
@@ -73,9 +42,8 @@ class FileShell:
 
     async def call(self, op: str, *arguments: bytes, data: bytes = b"", mark: bytes = b"") -> bytes:
         """Do one operation and return what it says. Raise FileFailure, ContainerUnavailable."""
-        lines = [argument(one) + b"\n" for one in arguments]
         mark = mark or new_mark()
-        return await self._do(mark, b"".join([b"%s %s %d\n" % (mark, op.encode(), len(lines)), *lines, data]))
+        return await self._do(mark, _lines(op, arguments, mark) + data)
 
     async def quick(self, op: str, words: Sequence[bytes], path: bytes, *, data: bytes = b"", mark: bytes) -> bytes:
         """Do one of the operations in capitals and return what it says. Raise FileFailure without a reason, ContainerUnavailable."""
@@ -98,6 +66,66 @@ class FileShell:
         async with self._turn:
             with suppress(OctopusError):
                 await self._send(_line(op, words, path, mark))
+
+    async def ask(self, op: str, *arguments: bytes) -> bytes:
+        """Have an operation done whose answer is taken by ``pieces``; return its mark. For who has the helper alone."""
+        mark = new_mark()
+        await self._send(_lines(op, arguments, mark))
+        return mark
+
+    async def pieces(self, mark: bytes) -> AsyncIterator[bytes]:
+        """Yield what the operation says, as it comes; nothing is read while the caller is busy. Raise FileFailure, ContainerUnavailable.
+
+        Who leaves off can do nothing more with the helper but leave.
+        """
+        held = b""
+        while (at := (chunk := held + await self._next_chunk()).find(mark)) < 0:
+            cut = len(chunk) - _begun(mark, chunk)
+            chunk, held = chunk[:cut], chunk[cut:]
+            if chunk:
+                yield chunk
+        self._received = chunk[at:]
+        if at:
+            yield chunk[:at]
+        await self._receive_answer(mark, None)
+
+    async def pour(self, op: str, *arguments: bytes) -> asyncio.Task[bytes]:
+        """Begin a helper's last operation, that takes what is fed until ``end``; return the task that brings its answer."""
+        mark = await self.ask(op, *arguments)
+        task = asyncio.get_running_loop().create_task(self._told(mark), name="file operation")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def feed(self, data: bytes) -> None:
+        """Send bytes to the operation that takes them. Raise ContainerUnavailable."""
+        await self._send(data)
+
+    async def end(self) -> None:
+        """End what is fed. Raise ContainerUnavailable."""
+        self._check()
+        async with deadline(self._engine.agent, "files", self._limits.call):
+            await self._stream.write_eof()
+
+    async def _told(self, mark: bytes) -> bytes:
+        """Return an answer that comes when it comes."""
+        with faults(self._engine.agent, "files"):
+            said, status, errors = await self._answer(mark, None)
+        if status:
+            raise failure(errors)
+        return said
+
+    async def _next_chunk(self) -> bytes:
+        self._check()
+        chunk, self._received = self._received, b""
+        try:
+            async with deadline(self._engine.agent, "files", self._limits.call):
+                while not chunk:
+                    chunk = await self._receive(b"")
+        except BaseException:
+            self._give_up()
+            raise
+        return chunk
 
     async def _do(self, mark: bytes, request: bytes) -> bytes:
         return await asyncio.shield(self._task(mark, request))
@@ -215,6 +243,11 @@ class FileShell:
         return received[0] if len(received) == 1 else b"".join(received)
 
 
+def _begun(mark: bytes, chunk: bytes) -> int:
+    """Return how many bytes at the end of a chunk may be the beginning of a mark."""
+    return next((size for size in range(min(len(mark) - 1, len(chunk)), 0, -1) if chunk.endswith(mark[:size])), 0)
+
+
 def _find(mark: bytes, tail: bytes, chunk: bytes) -> int | None:
     """Return where the mark begins in a chunk, less than 0 where it does in the tail of those before."""
     across = (tail + chunk[: len(mark) - 1]).find(mark) if tail else -1
@@ -235,6 +268,10 @@ async def file_shell(engine: Engine, container: str, shell: str, spec: ExecSpec,
             yield helper
         finally:
             await helper.leave()
+
+
+def _lines(op: str, arguments: Sequence[bytes], mark: bytes) -> bytes:
+    return b"".join([b"%s %s %d\n" % (mark, op.encode(), len(arguments)), *(argument(one) + b"\n" for one in arguments)])
 
 
 def _line(op: str, words: Sequence[bytes], path: bytes, mark: bytes) -> bytes:

@@ -15,11 +15,18 @@ log = structlog.get_logger()
 
 
 class FileShells:
-    """Gives the helper with the least to do. ``open_shell`` starts one, ``most`` is how many there may be."""
+    """Gives the helper with the least to do. ``open_shell`` starts one, ``most`` is how many there may be.
 
-    def __init__(self, open_shell: Callable[[], AbstractAsyncContextManager[FileShell]], most: int) -> None:
+    Besides there are up to ``streams`` of which each is given away, for one file.
+    """
+
+    def __init__(self, open_shell: Callable[[], AbstractAsyncContextManager[FileShell]], most: int, streams: int = 2) -> None:
         self._open_shell = open_shell
         self._most = most
+        self._streams = streams
+        self._starting_streams = 0
+        self._given: dict[FileShell, AsyncExitStack] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._shells: list[FileShell] = []
         self._stack = AsyncExitStack()
         self._starting = asyncio.Lock()
@@ -47,8 +54,34 @@ class FileShells:
         """Begin one that answers in two parts with any helper. See ``FileShell.begin``."""
         return await (await self.get()).begin(op, words, path, mark=mark)
 
+    async def give(self) -> FileShell | None:
+        """Start a helper that the caller has alone, until ``take_back``; None where there are enough, or none can be had."""
+        if self._starting_streams + len(self._given) >= self._streams:
+            return None
+        self._starting_streams += 1
+        stack = AsyncExitStack()
+        try:
+            shell = await stack.enter_async_context(self._open_shell())
+        except OctopusError as error:
+            log.info("files.helper.failed", error=str(error))
+            return None
+        finally:
+            self._starting_streams -= 1
+        self._given[shell] = stack
+        return shell
+
+    def take_back(self, shell: FileShell) -> None:
+        """See to it that a helper that was given away ends."""
+        task = asyncio.get_running_loop().create_task(self._given.pop(shell).aclose(), name="files helper leaves")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
     async def aclose(self) -> None:
         """End all helpers."""
+        for shell in list(self._given):
+            self.take_back(shell)
+        if self._leaving:
+            await asyncio.wait(self._leaving)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

@@ -8,44 +8,34 @@ import stat
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import msgspec
 
 from octopus.core.errors import OctopusError
 from octopus.core.files import AttributeChanges, FileAttributes, FileFailure, Passed, PassedBytes
 from octopus.engine.file_answers import attributes, mark_of
-from octopus.engine.file_shell import FileLimits, FileShell
+from octopus.engine.file_changes import WHOLE, Opened, change_arguments, masked
+from octopus.engine.file_flow import Inflow, give_back
+from octopus.engine.file_shell import FileShell
+from octopus.engine.file_shells import FileShells
+from octopus.engine.limits import FileLimits
 
-DEFAULT_MODE = 0o666
 UNDER_WAY = 2
 """Blocks that are sent before the first of them has arrived."""
-WHOLE = b"whole\n"
-"""What follows the last byte of a file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """How a file was opened: ``path`` is what is written to; ``name`` what it is to become, b"" when it is changed where it is.
-
-    ``former`` are the attributes of what it replaces or changes, ``permissions`` a new file's. What is not ``made`` yet is made
-    when it has to be: a small file all at once, when it is closed.
-    """
-
-    path: bytes
-    name: bytes
-    former: FileAttributes | None
-    permissions: int
-    exclusive: bool = False
-    append: bool = False
-    made: bool = True
 
 
 class ShellWriter:
-    """Gathers writes that follow one another into blocks; two are under way while the next is gathered."""
+    """Gathers writes that follow one another into blocks; two are under way while the next is gathered.
 
-    def __init__(self, shell: FileShell, opened: Opened, limits: FileLimits, on_end: Callable[[ShellWriter], None]) -> None:
+    Once there are many in a row, what follows is sent as it comes.
+    """
+
+    def __init__(
+        self, shells: FileShells, shell: FileShell, opened: Opened, agent: str, limits: FileLimits, on_end: Callable[[ShellWriter], None]
+    ) -> None:
+        self._shells = shells
         self._shell = shell
+        self._agent = agent
         self._opened = opened
         self._made = opened.made
         self._begun = b""
@@ -58,6 +48,10 @@ class ShellWriter:
         self._start = 0
         self._sent = 0
         self._sending: deque[asyncio.Task[bytes]] = deque()
+        self._row = 0
+        self._row_end = 0
+        self._opening: asyncio.Task[FileShell | None] | None = None
+        self._flow: Inflow | None = None
         self._turn = asyncio.Lock()
         self._changes = AttributeChanges()
         self._result: Passed | None = None
@@ -66,7 +60,7 @@ class ShellWriter:
     async def begin(self) -> None:
         """Have a new file made while the client sends what is to be in it. Raise ContainerUnavailable."""
         if not (self._made or self._opened.exclusive):
-            self._begun, _ = _masked(self._mode())
+            self._begun, _ = masked(self._mode())
             path, mark = self._place()
             await self._shell.say("MAKE", (self._begun,), path, mark=mark)
 
@@ -78,16 +72,20 @@ class ShellWriter:
                 return
             if self._opened.append:
                 offset = self._size
-            if self._gathered and offset != self._start + self._length:
-                await self._flush()
+            if offset != self._row_end:
+                await self._break_off()
+            self._row_end = offset + len(data)
+            self._size = max(self._size, self._row_end)
+            self._count(offset, data)
+            if self._flow:
+                return await self._pass_on(self._flow, data)
             if not self._gathered:
                 self._start = offset
             self._gathered.append(data)
             self._length += len(data)
-            self._size = max(self._size, offset + len(data))
-            self._count(offset, data)
             if self._length >= min(self._limits.block, max(self._limits.small, self._sent)):
                 await self._flush()
+                await self._change_over()
 
     async def stat(self) -> FileAttributes:
         """See ``FileWriter.stat``."""
@@ -136,10 +134,13 @@ class ShellWriter:
             return self._result or self._so_far(complete=False)
 
     def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        self._raise()
         if self._result is not None:
             raise FileFailure(notice="the file is closed")
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _count(self, offset: int, data: bytes) -> None:
         self._passed = self._passed or PassedBytes(0 if self._opened.name else offset)
@@ -156,6 +157,7 @@ class ShellWriter:
         await self._make()
         data = self._take()
         self._sent += len(data)
+        self._row += len(data)
         if self._opened.append and not self._opened.name:
             work = self._shell.call("append", self._opened.path, b"%d" % len(data), data=data)
         else:
@@ -169,15 +171,47 @@ class ShellWriter:
         return data
 
     async def _sent_all(self, but: int = 0) -> None:
-        """Wait until no more blocks than so many are under way. Raise the first one's failure, when all are over."""
+        """Wait until no more blocks than so many are under way, and nothing else is. Raise the first failure, when all are over."""
+        if not but:
+            await self._stop()
         while len(self._sending) > but:
             try:
                 await asyncio.shield(self._sending.popleft())
             except OctopusError as error:
                 self._failure = self._failure or error
                 but = 0
-        if self._failure is not None:
-            raise self._failure
+        self._raise()
+
+    async def _break_off(self) -> None:
+        """End the row of writes that followed one another. Raise what failed of it."""
+        if self._gathered:
+            await self._flush()
+        await self._stop()
+        self._raise()
+        self._row = 0
+
+    async def _pass_on(self, flow: Inflow, data: bytes) -> None:
+        try:
+            await flow.write(data)
+        except OctopusError as error:
+            self._failure = self._failure or error
+            raise
+
+    async def _change_over(self) -> None:
+        """Where the row is long have a helper started, and send by it what follows once it is there. Raise ContainerUnavailable."""
+        if self._opening is None:
+            if self._row >= self._limits.bulk and not self._opened.append:
+                self._opening = asyncio.get_running_loop().create_task(self._shells.give(), name="helper for an upload")
+        elif self._opening.done() and (shell := self._opening.result()):
+            self._flow = await Inflow.begin(self._shells, shell, self._opened.path, self._row_end, self._agent, self._limits)
+
+    async def _stop(self) -> None:
+        """Wait until what was sent as it came is there, and take note where it is not."""
+        (opening, self._opening), (flow, self._flow) = (self._opening, None), (self._flow, None)
+        try:
+            await (flow.finish() if flow else give_back(self._shells, opening))
+        except OctopusError as error:
+            self._failure = self._failure or error
 
     async def _finish(self) -> None:
         await self._flush()
@@ -195,7 +229,7 @@ class ShellWriter:
     async def _put(self) -> None:
         """Make a small file at once, with the mode it is to have where no more than a umask is needed for that."""
         mode = self._mode()
-        umask, rest = _masked(mode)
+        umask, rest = masked(mode)
         _, owner, _, atime, mtime = change_arguments(self._changes)
         if self._gathered and not self._opened.exclusive:
             as_made = b"" if self._begun in (b"", umask) else b"%04o" % mode
@@ -263,16 +297,3 @@ class ShellWriter:
                 await self._shell.call("discard", self._opened.path)
         self._result = self._so_far(complete=False)
         self._on_end(self)
-
-
-def _masked(mode: int) -> tuple[bytes, bytes]:
-    """Return the umask a file is made with, and the mode that it still lacks then, b"" where it lacks nothing."""
-    return (b"%04o" % (0o666 & ~mode), b"") if mode & ~0o666 == 0 else (b"0077", b"%04o" % mode)
-
-
-def change_arguments(changes: AttributeChanges) -> tuple[bytes, bytes, bytes, bytes, bytes]:
-    """Return changes as the helper takes them: size, owner, mode, both times; b"" leaves it."""
-    owner = b"" if changes.uid is None or changes.gid is None else b"%d:%d" % (changes.uid, changes.gid)
-    mode = b"" if changes.mode is None else b"%04o" % changes.mode
-    size, atime, mtime = (b"" if number is None else b"%d" % number for number in (changes.size, changes.atime, changes.mtime))
-    return size, owner, mode, atime, mtime

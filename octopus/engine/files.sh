@@ -1,6 +1,6 @@
 # Serves one session's file operations in its container, as the container's user. A request is a line `MARK OP N`, then N
 # lines, one argument each: printable ASCII as it is, every other byte and the backslash as \0ooo. `write`, `commit` and `put`
-# are followed by raw bytes, the last two then by a line `whole`. The answer is what the operation prints, then MARK, E, its status, a space, its errors, MARK again.
+# are followed by raw bytes, the last two then by a line `whole`, `pour` by bytes to the end of all input. The answer is what the operation prints, then MARK, E, its status, a space, its errors, MARK again.
 # The operations in capitals are one line, `MARK OP WORDS PATH`, the words joined by commas: they are done in this very shell, without
 # a process for each step and for its errors, where all is as it mostly is, and by the operation in small letters where it is not.
 # MARK is new and unguessable each time. No argument ever becomes code. Every path is absolute, and where it leads was
@@ -202,6 +202,15 @@ op_append() { # path size, then that many bytes: at the end, wherever that is by
     status=$?
     case $status in 0 | 98 | 99) ;; *) drain "$2" ;; esac
     return $status
+}
+op_pour() { # path offset, then bytes to the end of the input: the last operation of a helper that is there for nothing else
+    enter "$1"
+    plain "$base"
+    {
+        is_open "$1" <&5
+        [ "$2" = 0 ] || dd bs=1 "seek=$2" count=0 >&5 2>/dev/null || exit 1
+        dd bs=$piece >&5
+    } 5<>"./$base"
 }
 touched() { # file atime mtime
     touch -a -d "@$2" "$1" 2>/dev/null && touch -m -d "@$3" "$1" 2>/dev/null || touch -d "@$3" "$1"
@@ -502,4 +511,8 @@ while read -r mark op count path; do
     [ $status != 98 ] || exit 1
     case $op$status in create0) ;; create* | commit* | discard*) forget "$first" ;; esac
     printf '%sE%s %s%s\n' "$mark" "$status" "$errors" "$mark"
+    [ "$op" != pour ] || {
+        cat >/dev/null # what comes after a failure is a file's bytes, and no request
+        exit 0
+    }
 done

@@ -34,6 +34,42 @@ class EngineLimits:
     """The most output taken from the engine at once."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileLimits:
+    """Limits of one file session. Times in seconds, sizes in bytes."""
+
+    call: float = 60.0
+    """For one operation; the blocks of large files are one each."""
+    leave: float = 5.0
+    """For the helpers to tidy up and end."""
+    shells: int = 3
+    """Helper shells at once."""
+    block: int = 4 * 1024 * 1024
+    """The most that one operation reads or writes."""
+    bulk: int = 16 * 1024 * 1024
+    """So much of a file in a row is worth a helper of its own for the rest of it."""
+    stretch: int = 64 * 1024 * 1024
+    """The most that such a helper is asked for at once: when its client leaves off, it still sends up to two of these."""
+    streams: int = 2
+    """Such helpers at once."""
+    small: int = 256 * 1024
+    """Files up to here are read, or written, together with opening or closing them."""
+    names: int = 500_000
+    """The most names of a directory, where there is no shell."""
+    entries: int = 512
+    """Names in a batch."""
+    answer: int = 64 * 1024 * 1024
+    """The largest answer of one operation: a directory of half a million names."""
+    spool: int = 8 * 1024 * 1024 * 1024
+    """The largest file that can pass to or from a container without a shell: it needs a copy here meanwhile."""
+    spool_directory: str = ""
+    """Where that copy is; "": the usual place for temporary files."""
+    scan: int = 4 * 1024 * 1024 * 1024
+    """The most that is read of a directory's archive to list it, where there is no shell."""
+    read: int = 256 * 1024
+    """The most taken from the engine at once."""
+
+
 def unavailable(agent: str, step: str, why: object) -> ContainerUnavailable:
     """Return the error of an engine that failed at ``step``: one line for the person, the cause for the operator."""
     return ContainerUnavailable(

@@ -20,11 +20,12 @@ from octopus.core.files import (
 )
 from octopus.core.ports import FileReader, FileWriter
 from octopus.engine.file_answers import attributes, entry, is_temporary, temporary
+from octopus.engine.file_changes import DEFAULT_MODE, Opened, change_arguments
 from octopus.engine.file_reader import ShellReader
-from octopus.engine.file_shell import FileLimits, FileShell, new_mark
+from octopus.engine.file_shell import FileShell, new_mark
 from octopus.engine.file_shells import FileShells
-from octopus.engine.file_writer import DEFAULT_MODE, Opened, ShellWriter, change_arguments
-from octopus.engine.limits import faults
+from octopus.engine.file_writer import ShellWriter
+from octopus.engine.limits import FileLimits, faults
 from octopus.engine.own_directories import OwnDirectories
 
 
@@ -178,7 +179,7 @@ class ShellFiles:
 
     def _writer(self, shell: FileShell, opened: Opened, path: bytes) -> ShellWriter:
         self._own.taken(path)
-        writer = ShellWriter(shell, opened, self._limits, self._ended)
+        writer = ShellWriter(self._shells, shell, opened, self._agent, self._limits, self._ended)
         self._writers[path] = writer
         return writer
 

@@ -17,8 +17,7 @@ from octopus.core.ports import ContainerFiles, FileWriter
 from octopus.core.types import EngineAddress
 from octopus.demo.images import SHELLLESS, archive, plain
 from octopus.engine.backend import DockerBackend
-from octopus.engine.file_shell import FileLimits
-from octopus.engine.limits import EngineLimits
+from octopus.engine.limits import EngineLimits, FileLimits
 from tests.files_contract import attributes, download, names, symlink, upload
 from tests.integration.test_container_files import HOST, target_of, token
 from tests.parts.engines import Engine
@@ -271,8 +270,9 @@ async def test_parallel_requests_do_not_mix(files: ContainerFiles) -> None:
     await asyncio.gather(*(both_ways(path, data) for path, data in contents.items()))
 
 
+@pytest.mark.parametrize("size", [2 * MIB, 40 * MIB])
 @pytest.mark.parametrize("ending", ["leave", "cancel", "cut"])
-async def test_nothing_is_left_of_an_upload_that_is_broken_off(docker_engine: Engine, container: str, ending: str) -> None:
+async def test_nothing_is_left_of_an_upload_that_is_broken_off(docker_engine: Engine, container: str, ending: str, size: int) -> None:
     """No file under any name and no process, whether the session is left, cancelled, or its engine vanishes."""
     before = docker_engine.processes(container)
     begun = asyncio.Event()
@@ -283,8 +283,9 @@ async def test_nothing_is_left_of_an_upload_that_is_broken_off(docker_engine: En
         async def session() -> None:
             async with backend.files(target_of(container, address), "app", token()) as files:
                 writer = await files.open_write(await files.resolve(b"/tmp/f"), WriteMode())
-                await writer.write(0, bytes(2 * MIB))
-                assert (await writer.stat()).size == 2 * MIB
+                for at in range(0, size, MIB // 4):
+                    await writer.write(at, bytes(MIB // 4))
+                assert (await writer.stat()).size == size
                 begun.set()
                 if ending != "leave":
                     await asyncio.Event().wait()
@@ -304,6 +305,18 @@ def settled(engine: Engine, container: str, processes: list[str]) -> bytes:
     while [line for line in engine.processes(container) if "defunct" not in line] != processes:
         pass
     return sh(engine, container, "ls -A /tmp")
+
+
+async def test_nothing_runs_on_of_a_download_that_is_broken_off(docker_engine: Engine, container: str, backend: DockerBackend) -> None:
+    """Its helper ends soon though nobody reads what it still sends, while the session goes on."""
+    sh(docker_engine, container, "dd if=/dev/zero of=/tmp/f bs=1M count=0 seek=1024 2>/dev/null")
+    async with backend.files(target_of(container, docker_engine.address), "", token()) as files:
+        before = docker_engine.processes(container)
+        reader = await files.open_read(await files.resolve(b"/tmp/f"))
+        for at in range(0, 48 * MIB, MIB // 4):
+            assert await reader.read(at, MIB // 4) == bytes(MIB // 4)
+        await reader.close()
+        assert await asyncio.to_thread(settled, docker_engine, container, before) == b"f\n"
 
 
 async def test_an_engine_that_vanishes_is_told(docker_engine: Engine, container: str) -> None:

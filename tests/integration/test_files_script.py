@@ -16,9 +16,10 @@ import pytest
 from octopus.core.files import FileFailure
 from octopus.core.ports import ContainerFiles
 from octopus.engine.engines import Engine
-from octopus.engine.file_shell import SCRIPT, FileLimits, FileShell
+from octopus.engine.file_shell import SCRIPT, FileShell
 from octopus.engine.file_shells import FileShells
 from octopus.engine.hijack import Hijacked
+from octopus.engine.limits import FileLimits
 from octopus.engine.shell_files import ShellFiles, open_shell_files
 from tests.files_contract import ContainerFilesContract
 from tests.parts.tools import need
