@@ -41,7 +41,8 @@ class WorkerProcess:
         self.connections: set[int] = set()
         self.leaving = asyncio.Event()
         self._rate = 0.0
-        self._heard = asyncio.get_running_loop().time()
+        self._now = asyncio.get_running_loop().time  # figures are read in a thread of their own, where no loop runs
+        self._heard = self._now()
         self._news = news
         self._max_silence = max_silence
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -67,7 +68,7 @@ class WorkerProcess:
     @property
     def load(self) -> WorkerLoad:
         """What it is busy with."""
-        silent = asyncio.get_running_loop().time() - self._heard > self._max_silence
+        silent = self._now() - self._heard > self._max_silence
         return WorkerLoad(worker=self.worker, connections=len(self.connections), rate=self._rate, silent=silent)
 
     def give(self, serve: Serve, connection: socket.socket) -> bool:
@@ -130,7 +131,7 @@ class WorkerProcess:
         except msgspec.DecodeError as error:
             _log.error("not a worker's packet", worker=self.worker, error=str(error))
             return
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = self._now()
         if isinstance(message, Load):
             self._rate = message.rate
         elif isinstance(message, Draining):

@@ -126,6 +126,7 @@ async def test_a_worker_that_hangs_gets_no_connections(tmp_path: Path) -> None:
         os.kill(first.pid, signal.SIGSTOP)
         try:
             await until(lambda: [load.silent for load in started.loads()].count(True) == 1)
+            assert len(await asyncio.to_thread(started.loads)) == 2  # as /metrics reads them
             others = [await Stream.order(port, seed, count=1) for seed in range(3)]
             assert {one.pid for one in others} == {other.pid}
         finally:
