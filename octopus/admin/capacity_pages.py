@@ -126,7 +126,7 @@ def _question(form: dict[str, str]) -> bytes:
     number = form.get("instances", "").strip()
     if number:
         if not number.isascii() or not number.isdecimal() or len(number) > MAX_DIGITS:
-            raise InvalidDocument([("instances", "is no number")])
+            raise InvalidDocument([("instances", f"is no number of at most {MAX_DIGITS} digits")])
         asked["instances"] = int(number)
     document, name = form.get("document", "").strip(), form.get("id", "").strip()
     if document:
