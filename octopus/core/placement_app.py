@@ -14,6 +14,7 @@ from octopus.core.errors import InvalidDocument
 from octopus.core.placement_json import Fields
 from octopus.core.placement_operators import Constraint, constraints
 from octopus.core.placement_rules import Rules
+from octopus.core.placement_update import changed, check_new
 from octopus.core.resources import NOTHING, UNRESERVED, Amounts, milli
 
 MAX_APPS = 10_000
@@ -63,8 +64,11 @@ def parse_app(document: object, rules: Rules, path: str = "") -> App:
     return app
 
 
-def parse_apps(body: bytes, rules: Rules) -> list[App]:
-    """Return the apps of a document: one app, a list of them, or a group with its groups. Raise InvalidDocument with all faults."""
+def parse_apps(body: bytes, rules: Rules, known: Mapping[str, App] | None = None) -> list[App]:
+    """Return the apps of a document: one app, a list of them, or a group with its groups. Raise InvalidDocument with all faults.
+
+    One of ``known``, those Marathon has, is what it was but for what the document names of it; in a group each app stands whole.
+    """
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -72,8 +76,7 @@ def parse_apps(body: bytes, rules: Rules) -> list[App]:
     found: list[App] = []
     faults: list[tuple[str, str]] = []
     for path, base, part in _parts(document, "", "", 0, faults):
-        fields = Fields.of(part, path, faults, base)
-        found.append(_app(fields, rules))
+        found.append(_put(Fields.of(part, path, faults, base), rules, {} if "/apps(" in path else known or {}))
     ids = [app.id for app in found]
     faults.extend((f"{each}", "An app with this id is there twice") for each in sorted({i for i in ids if i and ids.count(i) > 1}))
     if not found and not faults:
@@ -81,6 +84,17 @@ def parse_apps(body: bytes, rules: Rules) -> list[App]:
     if faults:
         raise InvalidDocument(faults)
     return found
+
+
+def _put(fields: Fields, rules: Rules, known: Mapping[str, App]) -> App:
+    before = len(fields.faults)
+    app = _app(fields, rules)
+    if app.id in known:
+        return changed(app, known[app.id], fields)
+    # The reader's errors come alone, and what is no object has been told.
+    if len(fields.faults) == before and app.id != "/":
+        check_new(fields, app)
+    return app
 
 
 def _parts(document: object, path: str, base: str, depth: int, faults: list[tuple[str, str]]) -> list[tuple[str, str, object]]:

@@ -90,8 +90,14 @@ def json_of(document: bytes) -> msgspec.Raw:
 
 def answer(seen: Seen, asked: Question) -> Simulation:
     """Return what becomes of what is asked. Raise InvalidDocument with Marathon's errors and their paths, NoSuchTarget."""
-    apps = seen.named(asked.id) if asked.document is None else parse_apps(asked.document, seen.rules)
-    return forecast(seen, apps, asked.more, documents=asked.document is not None)
+    apps = seen.named(asked.id) if asked.document is None else parse_apps(asked.document, seen.rules, seen.cluster.marathon.apps)
+    return forecast(seen, apps, asked.more, documents=asked.document is not None and not _only_scales(asked.document))
+
+
+def _only_scales(document: bytes) -> bool:
+    """Tell whether nothing but the number of instances changes: Marathon then stops none (``AppDefinition.isOnlyScaleChange``)."""
+    named = msgspec.json.decode(document)
+    return isinstance(named, dict) and named.keys() == {"id", "instances"}
 
 
 def forecast(seen: Seen, apps: Sequence[App], more: int | None, *, documents: bool = False) -> Simulation:

@@ -137,6 +137,10 @@ async def test_simulating_a_change(tmp_path: Path) -> None:
         app = {"id": "/ops/statsd", **STATSD}
         more = await there.octopus("simulate", there.file(app), "-n", "1")
         assert (more.status, more.out.splitlines()[0]) == (0, "/ops/statsd: all 1 fit")
+        scaled = await there.octopus("simulate", there.file({"id": "/ops/statsd", "instances": 4}))
+        assert (scaled.status, scaled.out.splitlines()[0]) == (1, "/ops/statsd: 1 of 2 fit")
+        moved = await there.octopus("simulate", there.file({"id": "/ops/statsd", "cpus": 4}))
+        assert moved.out == "/ops/statsd: the upgrade of 2 comes to its end (stops 0 at once, starts 2, never more than 4)\n"
         changed = await there.octopus("simulate", there.file({**app, "cpus": 4}))
         assert changed.status == 0
         assert changed.out == "/ops/statsd: the upgrade of 2 comes to its end (stops 0 at once, starts 2, never more than 4)\n"

@@ -83,7 +83,7 @@ async def octopus(*arguments: str, environment: Mapping[str, str] | None = None,
 async def test_it_answers_as_without_a_gateway(tmp_path: Path) -> None:
     """A name, a document, standard input; JSON and sentences; 0 where it fits, 1 where not."""
     path = tmp_path / "app.json"
-    path.write_text(json.dumps({"id": "/big", "cpus": 3, "mem": 10, "instances": 2, "portDefinitions": []}))
+    path.write_text(json.dumps({"id": "/big", "cmd": "x", "cpus": 3, "mem": 10, "instances": 2, "portDefinitions": []}))
     async with gateway() as url:
         one = await octopus("/a", "-n", "1", "--url", url, "--json")
         assert (one.status, one.json["outcomes"][0]["placement"]["least"]) == (0, 1)

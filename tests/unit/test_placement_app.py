@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from octopus.core.errors import InvalidDocument
@@ -236,10 +237,43 @@ def test_an_app_needs_an_id() -> None:
 
 def test_documents_of_several_apps() -> None:
     """A list, or groups within groups, whose ids may be relative to them."""
-    group = {"id": "/prod", "apps": [{"id": "/prod/a"}, {"id": "b"}], "groups": [{"id": "db", "apps": [{"id": "c"}]}, {"apps": []}]}
+    a, b, c = ({"id": name, "cmd": "x"} for name in ("/prod/a", "b", "c"))
+    group = {"id": "/prod", "apps": [a, b], "groups": [{"id": "db", "apps": [c]}, {"apps": []}]}
     assert [found.id for found in parse_apps(json.dumps(group).encode(), NEW)] == ["/prod/a", "/prod/b", "/prod/db/c"]
-    assert [found.id for found in parse_apps(b'[{"id":"a"},{"id":"/b"}]', NEW)] == ["/a", "/b"]
-    assert [found.id for found in parse_apps(b'{"id":"/a"}', NEW)] == ["/a"]
+    assert [found.id for found in parse_apps(b'[{"id":"a","cmd":"x"},{"id":"/b","args":["y"]}]', NEW)] == ["/a", "/b"]
+    assert [found.id for found in parse_apps(b'{"id":"/a/x-1.y","container":{}}', NEW)] == ["/a/x-1.y"]
+
+
+@pytest.mark.parametrize("name", ["/My_App", "/a/-b", "/a b", "/<b>", "a_b", "/a/b."])
+def test_an_id_is_marathons(name: str) -> None:
+    """What it would refuse is refused before a release, in its words."""
+    with pytest.raises(InvalidDocument, match=r"/id: must fully match regular expression '\^\(\(\[a-z0-9\]"):
+        parse_apps(json.dumps({"id": name, "cmd": "x"}).encode(), NEW)
+
+
+@pytest.mark.parametrize("more", [{}, {"cmd": "x", "args": ["y"]}, {"args": []}])
+def test_a_new_app_has_something_to_run(more: dict[str, object]) -> None:
+    """A command or arguments, and not both, or a container."""
+    with pytest.raises(InvalidDocument, match="AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'"):
+        parse_apps(json.dumps({"id": "/a", **more}).encode(), NEW)
+
+
+def test_a_document_changes_what_it_names_of_an_app_that_is_known() -> None:
+    """As a PUT to /v2/apps does; in a group each app stands whole."""
+    known = parse_app(
+        {"id": "/a", "cpus": 3, "mem": 5, "disk": 7, "instances": 4, "ports": [80, 81], "constraints": [["hostname", "UNIQUE"]]}, NEW
+    )
+
+    def put(document: object) -> App:
+        [app] = parse_apps(json.dumps(document).encode(), NEW, {"/a": known})
+        return app
+
+    assert put({"id": "/a"}) == known
+    assert put({"id": "a", "instances": 5}) == msgspec.structs.replace(known, instances=5)
+    more = put({"id": "/a", "mem": 9, "constraints": [], "portDefinitions": [{"port": 0}]})
+    assert (more.needs.cpus, more.needs.mem, more.needs.disk, more.instances) == (3000, 9000, 7000, 4)
+    assert (more.constraints, more.ports) == ((), (0,))
+    assert put({"apps": [{"id": "/a", "cmd": "x"}]}).needs.cpus == 1000
 
 
 @pytest.mark.parametrize(
