@@ -164,6 +164,8 @@ class EngineApi:
     async def _run(self, threads: ThreadPoolExecutor, connections: _Connections, call: _Call) -> Answer:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, call.make, connections)
+        except urllib3.exceptions.NewConnectionError as error:  # to urllib3 a kind of timeout
+            raise unavailable(self.agent, "connect", error.__cause__ or error) from error
         except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
             raise unavailable(self.agent, "call", f"no answer within {self._limits.call:g} s") from error
         except (urllib3.exceptions.HTTPError, ValueError) as error:

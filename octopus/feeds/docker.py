@@ -128,7 +128,7 @@ class DockerFeed:
                 self._client = self._connect()
             return self._client.containers(filters={"status": ["running"]})
         except (docker.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
-            raise OrchestratorUnavailable(f"{self._engine.url}: {type(error).__name__}: {printable(str(error))}") from error
+            raise OrchestratorUnavailable(f"{self._engine.url}: {printable(_cause(error))}") from error
 
     def _connect(self) -> docker.APIClient:
         url, tls = self._engine.url, None
@@ -181,3 +181,13 @@ def _task(container: _Container) -> Task:
         app=own,
         confirmed=True,
     )
+
+
+def _cause(error: BaseException) -> str:
+    """Return what the system said, where it said something: the SDK's own words quote each layer above it, and end before it."""
+    told, deeper = f"{type(error).__name__}: {error}", error.__cause__ or error.__context__
+    while deeper is not None:
+        if isinstance(deeper, OSError) and deeper.strerror:
+            told = deeper.strerror
+        deeper = deeper.__cause__ or deeper.__context__
+    return told

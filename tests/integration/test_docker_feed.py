@@ -43,13 +43,21 @@ async def test_running_containers_are_targets(docker_engine: Engine) -> None:
 # The SDK leaves its socket to the garbage collector when a unix socket is not there.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
-    "url", ["unix:///nowhere/docker.sock", "http://127.0.0.1:1", "https://127.0.0.1:1", "ssh://127.0.0.1", "nonsense://x"]
+    ("url", "why"),
+    [
+        ("unix:///nowhere/docker.sock", "unix:///nowhere/docker.sock: No such file or directory"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1: Connection refused"),
+        ("https://127.0.0.1:1", "https://127.0.0.1:1: "),
+        ("ssh://127.0.0.1", "an inventory is read over unix, http or https"),
+        ("nonsense://x", "nonsense://x: "),
+    ],
 )
-async def test_an_engine_that_is_not_there_is_unavailable(url: str) -> None:
-    """Whatever the SDK raises leaves the feed as ours, and a look-up is a no."""
+async def test_an_engine_that_is_not_there_is_unavailable(url: str, why: str) -> None:
+    """Whatever the SDK raises leaves the feed as ours, with what the system said, and a look-up is a no."""
     feed = DockerFeed(Cluster(), EngineAddress(url=url), timeout=2.0)
-    with pytest.raises(OrchestratorUnavailable):
+    with pytest.raises(OrchestratorUnavailable) as caught:
         await feed.refresh()
+    assert why in str(caught.value)
     assert not await feed.look_up("x")
     assert not await feed.look_up("x")
     await feed.aclose()

@@ -161,6 +161,13 @@ async def test_an_address_that_cannot_be_used_is_told(url: str) -> None:
             await backend.start(target_at(url, "c0ffee"), spec_for("true")).__aenter__()
 
 
+async def test_nobody_there_is_not_told_as_slow() -> None:
+    """The operator reads what the system said, not that no answer came in time."""
+    async with DockerBackend() as backend:
+        with pytest.raises(ContainerUnavailable, match="Connection refused"):
+            await backend.start(target_at("http://127.0.0.1:1", "c0ffee"), spec_for("true")).__aenter__()
+
+
 async def test_sessions_that_end_together_share_a_sweep(proxy: Proxy, behind: Target) -> None:
     """The engine starts few execs a second: eight sessions of one container need fewer than eight more."""
     together = asyncio.Barrier(8)
