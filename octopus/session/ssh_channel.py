@@ -35,7 +35,7 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         self._serve = serve
         self._command: str | None = None
         self._max_events = max_events
-        self._events: deque[ClientEvent | bytearray] = deque()
+        self._events: deque[ClientEvent | bytearray | bytes] = deque()
 
     def request(self) -> SessionRequest:
         """Return what the client asks for, with the terminal's size as it is now. A transfer of files has no terminal."""
@@ -109,7 +109,9 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         if self.pty and len(data) < BULK:
             self._connection.courtesy.typed()
         last = self._events[-1] if self._events else None
-        if isinstance(last, bytearray) and len(last) < CHUNK:
+        if len(data) >= BULK:
+            self._events.append(data)
+        elif isinstance(last, bytearray) and len(last) < CHUNK:
             last += data
         else:
             self._events.append(bytearray(data))
@@ -146,6 +148,15 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
             return RequestKind.SHELL
         return RequestKind.SCP if scp_command.read(self._command) else RequestKind.EXEC
 
+    def _joined(self, first: bytearray | bytes) -> bytes:
+        """Return a piece of input with those that follow it, copied once at most."""
+        parts, size = [first], len(first)
+        while self._events and size < CHUNK and isinstance(piece := self._events[0], bytearray | bytes):
+            self._events.popleft()
+            parts.append(piece)
+            size += len(piece)
+        return b"".join(parts) if len(parts) > 1 else bytes(first)
+
     def _put(self, event: ClientEvent) -> None:
         # Signals and window changes pass no window: a client could send them for ever.
         if len(self._events) < self._max_events:
@@ -154,9 +165,10 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
 
     def _take(self) -> ClientEvent:
         event = self._events.popleft()
-        if isinstance(event, bytearray):
-            self._used(len(event))
-            return Input(data=bytes(event))
+        if isinstance(event, bytearray | bytes):
+            data = self._joined(event)
+            self._used(len(data))
+            return Input(data=data)
         if isinstance(event, Resize) and self.pty:
             self.pty = Pty(term=self.pty.term, size=event.size)
         return event

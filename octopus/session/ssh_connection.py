@@ -129,32 +129,28 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         return True
 
     def _recv_pkthdr(self) -> bool:
-        """Take all whole packets with data that are next; leave any other to asyncssh, and one in parts until it is whole."""
+        """Take all whole packets with data or room that are next; leave any other to asyncssh, and one in parts until it is whole."""
         self._opening = Sealing.of(self._recv_encryption, self._opening)
-        if self._opening is None or not self._auth_complete:
-            return super()._recv_pkthdr()
-        size = self._take_data(self._opening)
-        if self._transport is None:
-            return False
-        if 0 < size <= len(self._inpbuf) or size > self._max_recv_pktlen:
-            return super()._recv_pkthdr()
-        return False
+        if self._opening is not None and self._auth_complete:
+            size = self._take_data(self._opening)
+            if self._transport is None or not (0 < size <= len(self._inpbuf) or size > self._max_recv_pktlen):
+                return False
+        return super()._recv_pkthdr()
 
     def _take_data(self, opening: Sealing) -> int:
-        """Take packets with data; return the size of the one that follows, 0 when it is not known yet."""
-        buffer, at = self._inpbuf, 0
-        view = memoryview(buffer)
+        """Take packets with data or room for it; return the size of the one that follows, 0 when it is not known yet."""
+        buffer, at, view = self._inpbuf, 0, memoryview(self._inpbuf)
         while 0 < (size := packet_size(buffer, at)) <= len(buffer) - at:
             opened = opening.open(view[at : at + size])
             channel = self._channels.get(opened[0]) if opened else None
-            if opened is None or not isinstance(channel, PacedChannel) or not channel.takes(len(opened[1])):
+            if opened is None or not isinstance(channel, PacedChannel) or not channel.takes(opened[1]):
                 break
             opening.step()
             self._recv_seq = self._recv_seq + 1 & 0xFFFF_FFFF
             self._auth_final = True
             at += size
             self._inpbuf = b""
-            channel._accept_data(opened[1])
+            channel.take(opened[1])
             if self._transport is None:
                 return 0
         self._inpbuf = buffer[at:]
@@ -220,9 +216,19 @@ class PacedChannel(SSHChannel[bytes]):
 
     _used = 0
 
-    def takes(self, size: int) -> bool:
-        """Whether the client may send so many bytes of data now."""
-        return self._recv_state == "open" and size <= self._recv_window
+    def takes(self, what: bytes | int) -> bool:
+        """Whether the client may send that now: data, or room for so much more of ours."""
+        if isinstance(what, int):
+            return self._recv_state in ("open", "eof_pending", "eof")
+        return self._recv_state == "open" and len(what) <= self._recv_window
+
+    def take(self, what: bytes | int) -> None:
+        """Take it."""
+        if isinstance(what, int):
+            self._send_window += what
+            self._flush_send_buf()
+        else:
+            self._accept_data(what)
 
     def used(self, size: int) -> None:
         """Let the client send as much more as was used up, once it is half a window."""

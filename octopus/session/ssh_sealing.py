@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 
-from asyncssh.constants import MSG_CHANNEL_DATA
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
 from asyncssh.encryption import Encryption, GCMEncryption
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -14,7 +14,8 @@ _BLOCK = 16
 _TAG = 16
 _LENGTH = 4
 _HEAD = struct.Struct(">BBII")
-"""Of a packet with data: length of its padding, type, channel, length of the data (RFC 4253 6, RFC 4254 5.2)."""
+"""Of a packet with data: length of its padding, type, channel, length of the data; of one that opens a window: by how much
+(RFC 4253 6, RFC 4254 5.2)."""
 _PADDING = 4
 """The least there may be."""
 _NOISE = 1024
@@ -58,8 +59,8 @@ class Sealing:
         self._used += size
         return self._noise[self._used - size : self._used]
 
-    def open(self, packet: memoryview) -> tuple[int, bytes] | None:
-        """Return channel and data of a whole packet, None for one that carries no data or is not genuine.
+    def open(self, packet: memoryview) -> tuple[int, bytes | int] | None:
+        """Return channel and data of a whole packet, or by how much it opens our window; None for any other and one not genuine.
 
         It is to be taken by ``step``, or asked about again: asyncssh's cipher still expects it.
         """
@@ -68,6 +69,8 @@ class Sealing:
         except InvalidTag:
             return None
         padding, kind, channel, size = _HEAD.unpack_from(body) if len(body) >= _HEAD.size else (0, 0, 0, 0)
+        if kind == MSG_CHANNEL_WINDOW_ADJUST and padding >= _PADDING and _HEAD.size + padding == len(body):
+            return channel, size
         if kind != MSG_CHANNEL_DATA or padding < _PADDING or _HEAD.size + size + padding != len(body):
             return None
         return channel, body[_HEAD.size : -padding]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_WINDOW_ADJUST
 from asyncssh.encryption import Encryption, GCMEncryption, get_encryption
 from asyncssh.packet import Byte, String, UInt32
 from hypothesis import given
@@ -76,16 +76,25 @@ def test_what_asyncssh_seals_is_opened(pieces: list[bytes]) -> None:
 
 
 def test_other_packets_stay_with_asyncssh() -> None:
-    """One that carries no data is left, and its cipher takes it from there; then data is ours again."""
+    """One that carries neither data nor room is left, and its cipher takes it from there; then data is ours again."""
     theirs, encryption = cipher(), cipher()
     ours = sealing(encryption)
-    adjust = Byte(MSG_CHANNEL_WINDOW_ADJUST) + UInt32(7) + UInt32(100)
-    packet = sealed(theirs, adjust)
+    eof = Byte(MSG_CHANNEL_EOF) + UInt32(7)
+    packet = sealed(theirs, eof)
     assert ours.open(memoryview(packet)) is None
     body = encryption.decrypt_packet(0, packet[:16], packet[16:-16], 4, packet[-16:])
     assert body is not None
-    assert body[1 : -body[0]] == adjust
+    assert body[1 : -body[0]] == eof
     assert ours.open(memoryview(sealed(theirs, Byte(MSG_CHANNEL_DATA) + UInt32(7) + String(b"x")))) == (7, b"x")
+
+
+@pytest.mark.parametrize("size", [0, 100, 0xFFFF_FFFF])
+def test_room_for_more_is_read(size: int) -> None:
+    """Its channel, and by how much our window opens; not where the packet is longer or shorter than that."""
+    adjust = Byte(MSG_CHANNEL_WINDOW_ADJUST) + UInt32(7) + UInt32(size)
+    assert sealing(cipher()).open(memoryview(sealed(cipher(), adjust))) == (7, size)
+    for wrong in (adjust[:-1], adjust + b"x", adjust[:5]):
+        assert sealing(cipher()).open(memoryview(sealed(cipher(), wrong))) is None
 
 
 @pytest.mark.parametrize("at", [0, 3, 5, 40, -1])
