@@ -70,6 +70,24 @@ def mark_of(name: bytes) -> bytes:
     return name.removeprefix(_TEMPORARY)
 
 
+def mark_begun(mark: bytes, chunk: bytes) -> int:
+    """Return how many bytes at the end of a chunk may be the beginning of a mark."""
+    tail = chunk[1 - len(mark) :]
+    at = tail.find(mark[:1])
+    while at >= 0 and not mark.startswith(tail[at:]):
+        at = tail.find(mark[:1], at + 1)
+    return len(tail) - at if at >= 0 else 0
+
+
+def mark_found(mark: bytes, tail: bytes, chunk: bytes) -> int | None:
+    """Return where the mark begins in a chunk, less than 0 where it does in the tail of those before."""
+    across = (tail + chunk[: len(mark) - 1]).find(mark) if tail else -1
+    if across >= 0:
+        return across - len(tail)
+    at = chunk.find(mark)
+    return at if at >= 0 else None
+
+
 def is_temporary(name: bytes) -> bool:
     """Whether it is the name of a file that is not whole yet: no other is hidden from a list."""
     return bool(_MARKED.fullmatch(name))

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 
 from octopus.core.docker_frames import FrameDecoder
 from octopus.core.errors import BadUpstream, OctopusError
 from octopus.core.types import ExecSpec
 from octopus.engine.engines import Engine
-from octopus.engine.file_answers import argument, failure, last_argument
+from octopus.engine.file_answers import argument, failure, last_argument, mark_begun, mark_found
 from octopus.engine.hijack import Hijacked
 from octopus.engine.launch import exec_config
 from octopus.engine.limits import FileLimits, deadline, faults, unavailable
 
 SCRIPT = files("octopus.engine").joinpath("files.sh").read_text()
 MAX_ERRORS = 16 * 1024
+_RARE = {ord("0"): "^", ord("1"): "\x1e"}
 
 
 class FileShell:
@@ -69,7 +70,7 @@ class FileShell:
 
     async def ask(self, op: str, *arguments: bytes) -> bytes:
         """Have an operation done whose answer is taken by ``pieces``; return its mark. For who has the helper alone."""
-        mark = new_mark()
+        mark = long_mark()
         await self._send(_lines(op, arguments, mark))
         return mark
 
@@ -80,7 +81,7 @@ class FileShell:
         """
         held = b""
         while (at := (chunk := held + await self._next_chunk()).find(mark)) < 0:
-            cut = len(chunk) - _begun(mark, chunk)
+            cut = len(chunk) - mark_begun(mark, chunk)
             chunk, held = chunk[:cut], chunk[cut:]
             if chunk:
                 yield chunk
@@ -99,7 +100,9 @@ class FileShell:
 
     async def feed(self, data: bytes) -> None:
         """Send bytes to the operation that takes them. Raise ContainerUnavailable."""
-        await self._send(data)
+        self._check()
+        with self._in_time():
+            await self._stream.write(data)
 
     async def end(self) -> None:
         """End what is fed. Raise ContainerUnavailable."""
@@ -118,14 +121,23 @@ class FileShell:
     async def _next_chunk(self) -> bytes:
         self._check()
         chunk, self._received = self._received, b""
+        while not chunk:
+            with self._in_time():
+                chunk = await self._receive(b"")
+        return chunk
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Drop the connection where what is done with it takes too long, or fails: a quarter of what ``deadline`` costs."""
+        late = asyncio.get_running_loop().call_later(self._limits.call, self._give_up)
         try:
-            async with deadline(self._engine.agent, "files", self._limits.call):
-                while not chunk:
-                    chunk = await self._receive(b"")
+            with faults(self._engine.agent, "files"):
+                yield
         except BaseException:
             self._give_up()
             raise
-        return chunk
+        finally:
+            late.cancel()
 
     async def _do(self, mark: bytes, request: bytes) -> bytes:
         return await asyncio.shield(self._task(mark, request))
@@ -218,7 +230,7 @@ class FileShell:
         """Return what comes before a mark, put together once."""
         parts: list[bytes] = []
         size, tail, chunk, self._received = 0, b"", self._received, b""
-        while (at := _find(mark, tail, chunk)) is None:
+        while (at := mark_found(mark, tail, chunk)) is None:
             parts.append(chunk)
             size += len(chunk)
             if size > limit:
@@ -243,20 +255,6 @@ class FileShell:
         return received[0] if len(received) == 1 else b"".join(received)
 
 
-def _begun(mark: bytes, chunk: bytes) -> int:
-    """Return how many bytes at the end of a chunk may be the beginning of a mark."""
-    return next((size for size in range(min(len(mark) - 1, len(chunk)), 0, -1) if chunk.endswith(mark[:size])), 0)
-
-
-def _find(mark: bytes, tail: bytes, chunk: bytes) -> int | None:
-    """Return where the mark begins in a chunk, less than 0 where it does in the tail of those before."""
-    across = (tail + chunk[: len(mark) - 1]).find(mark) if tail else -1
-    if across >= 0:
-        return across - len(tail)
-    at = chunk.find(mark)
-    return at if at >= 0 else None
-
-
 @asynccontextmanager
 async def file_shell(engine: Engine, container: str, shell: str, spec: ExecSpec, limits: FileLimits) -> AsyncIterator[FileShell]:
     """Start a helper; on leaving it tidies up and ends. Raise ContainerUnavailable."""
@@ -276,6 +274,14 @@ def _lines(op: str, arguments: Sequence[bytes], mark: bytes) -> bytes:
 
 def _line(op: str, words: Sequence[bytes], path: bytes, mark: bytes) -> bytes:
     return b"%s %s %s %s\n" % (mark, op.encode(), b",".join(words) or b",", last_argument(path))
+
+
+def long_mark() -> bytes:
+    """Return such a word that is quickly looked for in many bytes: of two rare ones, alike in their last six bits.
+
+    By those bits Python's ``find`` (stringlib's two-way search) tells how far it may go on: mostly by the word's whole length.
+    """
+    return format(secrets.randbits(96), "096b").translate(_RARE).encode()
 
 
 def new_mark() -> bytes:

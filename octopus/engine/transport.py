@@ -215,8 +215,10 @@ class TlsStream:
 
 
 async def connect_unix(path: str) -> PlainStream:
-    """Connect to a unix socket."""
-    return PlainStream(*await asyncio.get_running_loop().create_unix_connection(Pipe, path))
+    """Connect to a unix socket, with room for a whole chunk on the way: the kernel's default has none for as much as one write."""
+    transport, pipe = await asyncio.get_running_loop().create_unix_connection(Pipe, path)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK)
+    return PlainStream(transport, pipe)
 
 
 async def connect_tcp(host: str, port: int) -> PlainStream:
