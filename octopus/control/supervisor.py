@@ -120,10 +120,18 @@ class Supervisor:
         self._stopping.set()
 
     def obey_signals(self) -> None:
-        """SIGTERM leaves live sessions in their workers (a restart); SIGINT ends them."""
+        """SIGTERM leaves live sessions in their workers (a restart); SIGINT ends them; SIGHUP is a restart where a terminal hangs up,
+        else nothing: who means a reload by it would have killed the gateway, and systemd takes that for a good end."""
         loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         loop.add_signal_handler(signal.SIGTERM, lambda: self.stop(end_sessions=False))
         loop.add_signal_handler(signal.SIGINT, lambda: self.stop(end_sessions=True))
+
+    def _hang_up(self) -> None:
+        if os.isatty(0):
+            self.stop(end_sessions=False)
+        else:
+            _log.warning("SIGHUP changes nothing: a restart reads the configuration anew, and sessions live on")
 
     def worker_pids(self) -> dict[str, int]:
         """Return the process id of each worker of this supervisor."""

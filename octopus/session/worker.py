@@ -209,7 +209,8 @@ async def _work(channel: WorkerChannel, start: Start, build: Build) -> None:
         )
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, worker.drain)
-        loop.add_signal_handler(signal.SIGINT, lambda: None)  # A terminal's ^C is for the supervisor to act on.
+        for number in (signal.SIGINT, signal.SIGHUP):  # A terminal's ^C, and a hang-up, are for the supervisor to act on.
+            loop.add_signal_handler(number, lambda: None)
         _log.info("worker ready", worker=start.worker, pid=os.getpid())
         await worker.run()
 

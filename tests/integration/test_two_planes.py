@@ -37,7 +37,12 @@ class Gateway:
         """Start a supervisor."""
         descriptor = self._listener.fileno()
         command = [sys.executable, "-m", "tests.small_supervisor", str(self.root), str(descriptor), str(drain_timeout)]
-        self._supervisors.append(subprocess.Popen(command, cwd=ROOT, pass_fds=[descriptor]))
+        self._supervisors.append(subprocess.Popen(command, cwd=ROOT, pass_fds=[descriptor], stdin=subprocess.DEVNULL))
+
+    @property
+    def pid(self) -> int:
+        """The running supervisor's process id."""
+        return self._supervisors[-1].pid
 
     async def end(self, how: signal.Signals) -> int:
         """Send the running supervisor a signal; return its exit status."""
@@ -146,6 +151,18 @@ async def test_sigterm_leaves_sessions_to_their_workers(gateway: Gateway, stream
     await asyncio.gather(*(stream.finish() for stream in streams))
     assert gateway.ends() == Counter(stream.session for stream in streams)
     assert gateway.count("session.ended") == STREAMS
+
+
+async def test_sighup_ends_nothing(gateway: Gateway, streams: list[Stream], pids: set[int]) -> None:
+    """Sent to all processes by somebody who means a reload: every stream goes on, and the same supervisor and workers take the next."""
+    for pid in [*pids, gateway.pid]:
+        os.kill(pid, signal.SIGHUP)
+    newer = [await Stream.order(gateway.port, seed, count=1) for seed in range(4)]
+    await asyncio.gather(*(stream.finish(1) for stream in newer), *(stream.finish() for stream in streams))
+    assert {stream.pid for stream in newer} <= pids
+    assert gateway.ends() == Counter(stream.session for stream in streams + newer)
+    assert gateway.count("session.failed") == 0
+    assert await gateway.end(signal.SIGTERM) == 0
 
 
 async def test_sigint_ends_sessions_with_their_events(gateway: Gateway, streams: list[Stream]) -> None:
