@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 
 from octopus.core.docker_frames import FrameDecoder
-from octopus.core.errors import BadUpstream, OctopusError
+from octopus.core.errors import BadUpstream, ContainerUnavailable, OctopusError
 from octopus.core.types import ExecSpec
 from octopus.engine.engines import Engine
 from octopus.engine.file_answers import argument, failure, last_argument, mark_begun, mark_found
 from octopus.engine.hijack import Hijacked
 from octopus.engine.launch import exec_config
-from octopus.engine.limits import FileLimits, deadline, faults, unavailable
+from octopus.engine.limits import FileLimits, faults, unavailable
 
 SCRIPT = files("octopus.engine").joinpath("files.sh").read_text()
 MAX_ERRORS = 16 * 1024
@@ -96,18 +96,17 @@ class FileShell:
         task = asyncio.get_running_loop().create_task(self._told(mark), name="file operation")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda told: told.cancelled() or told.exception())  # who leaves off does not ask any more
         return task
 
     async def feed(self, data: bytes) -> None:
         """Send bytes to the operation that takes them. Raise ContainerUnavailable."""
-        self._check()
-        with self._in_time():
-            await self._stream.write(data)
+        await self._send(data)
 
     async def end(self) -> None:
         """End what is fed. Raise ContainerUnavailable."""
         self._check()
-        async with deadline(self._engine.agent, "files", self._limits.call):
+        with self._in_time():
             await self._stream.write_eof()
 
     async def _told(self, mark: bytes) -> bytes:
@@ -129,12 +128,15 @@ class FileShell:
     @contextmanager
     def _in_time(self) -> Iterator[None]:
         """Drop the connection where what is done with it takes too long, or fails: a quarter of what ``deadline`` costs."""
-        late = asyncio.get_running_loop().call_later(self._limits.call, self._give_up)
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(self._limits.call, self._give_up)
         try:
             with faults(self._engine.agent, "files"):
                 yield
-        except BaseException:
+        except BaseException as error:
             self._give_up()
+            if isinstance(error, ContainerUnavailable) and loop.time() >= late.when():
+                raise unavailable(self._engine.agent, "files", f"no answer within {self._limits.call:g} s") from error
             raise
         finally:
             late.cancel()
@@ -181,21 +183,13 @@ class FileShell:
     async def _send(self, request: bytes) -> None:
         """Send a request, those before it answered or not: the helper reads no further than each one's end."""
         self._check()
-        try:
-            async with deadline(self._engine.agent, "files", self._limits.call):
-                await self._stream.write(request)
-        except BaseException:
-            self._give_up()
-            raise
+        with self._in_time():
+            await self._stream.write(request)
 
     async def _receive_answer(self, mark: bytes, begun: asyncio.Future[bytes] | None) -> bytes:
         self._check()
-        try:
-            async with deadline(self._engine.agent, "files", self._limits.call):
-                said, status, errors = await self._answer(mark, begun)
-        except BaseException:
-            self._give_up()
-            raise
+        with self._in_time():
+            said, status, errors = await self._answer(mark, begun)
         if status:
             raise failure(errors)
         return said

@@ -332,6 +332,29 @@ async def test_an_engine_that_vanishes_is_told(docker_engine: Engine, container:
             assert not (await writer.abort()).complete
 
 
+@pytest.mark.parametrize("way", ["up", "down"])
+@pytest.mark.parametrize("size", [MIB, 40 * MIB])
+async def test_an_engine_that_falls_silent_is_told(docker_engine: Engine, container: str, way: str, size: int) -> None:
+    """In the middle of a file, small or large, an engine that only holds its connections open fails within a call's time."""
+    sh(docker_engine, container, "dd if=/dev/zero of=/tmp/f bs=1M count=0 seek=400 2>/dev/null")
+    backend = DockerBackend(EngineLimits(call=3, reap=3), file_limits=FileLimits(call=3, leave=1))
+    async with in_front_of(docker_engine.address.url).serve() as proxy, backend:
+        target = target_of(container, EngineAddress(url=f"http://127.0.0.1:{proxy.port}"))
+        async with backend.files(target, "", token()) as files:
+            writer = await files.open_write(await files.resolve(b"/tmp/g"), WriteMode())
+            reader = await files.open_read(await files.resolve(b"/tmp/f"))
+
+            async def move(begin: int, end: int) -> None:
+                for at in range(begin, end, MIB // 4):
+                    await (reader.read(at, MIB // 4) if way == "down" else writer.write(at, bytes(MIB // 4)))
+
+            await move(0, size)
+            proxy.freeze()
+            with pytest.raises(ContainerUnavailable):
+                await move(size, 400 * MIB)
+            proxy.thaw()
+
+
 @pytest.mark.parametrize("image", ["shell", "bare"])
 async def test_over_tls(two_tls_engines: tuple[Engine, Engine], image: str) -> None:
     """Both ways to the files work over a TLS engine as they do over a socket."""
