@@ -94,9 +94,14 @@ class Disk:
         self._last: _Step | None = None
 
     @property
+    def failed(self) -> bool:
+        """Whether a step has failed, though nobody may have been told yet."""
+        return bool(self.failure) or (self._last is not None and self._last.failure is not None)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is under way and all so far went well."""
-        return not self.failure and (self._last is None or (self._last.over and self._last.failure is None))
+        return not self.failed and (self._last is None or self._last.over)
 
     async def run(self, act: Callable[..., _T], *args: object) -> _T:
         """Do a step and return what it does. One that is under way still, of ``later`` or of a caller that was cancelled, is

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -149,9 +150,21 @@ async def test_cancelled_write_is_still_whole(recordings: Recordings, tmp_path: 
 @pytest.fixture
 def ahead(tmp_path: Path) -> Iterator[Recordings]:
     """Recordings below ``tmp_path`` whose lines are kept in ``tmp_path / "ahead"`` until the disk has them."""
-    recordings = Recordings(tmp_path, clock=ticking(), ahead=WriteAhead(tmp_path / "ahead"), timeout=0.2)
+    recordings = Recordings(tmp_path, clock=ticking(), ahead=WriteAhead(tmp_path / "ahead"), timeout=0.5)
     yield recordings
     recordings.close()
+
+
+def hang(recorder: TerminalRecorder) -> int:
+    """Let the recording's disk hang: a full pipe; return the end to read from for it to go on."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with open(writer, "wb", buffering=0) as pipe:
+        while pipe.write(bytes(4096)):
+            pass
+        os.set_blocking(writer, True)
+        os.dup2(writer, recorder._file._fd)
+    return reader
 
 
 async def type_on(recorder: TerminalRecorder) -> None:
@@ -201,15 +214,22 @@ async def test_places_of_recordings_that_are_closed_are_taken_again(ahead: Recor
 async def test_a_disk_that_hangs_is_told_by_the_next_line(ahead: Recordings) -> None:
     """One that was kept ahead may have been shown; the session ends before more is."""
     recorder = await ahead.open("s-1", PTY, title="")
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with open(writer, "wb", buffering=0) as pipe:
-        while pipe.write(bytes(4096)):
-            pass
-        os.set_blocking(writer, True)
-        os.dup2(writer, recorder._file._fd)
+    reader = hang(recorder)
     with pytest.raises(RecordingUnavailable, match="timed out"):
         await type_on(recorder)
+    os.close(reader)
+
+
+async def test_lines_that_waited_for_a_slow_disk_go_to_it_by_themselves(ahead: Recordings) -> None:
+    """Once it answers, in their order, though nobody writes any more."""
+    recorder = await ahead.open("s-1", PTY, title="")
+    reader = hang(recorder)
+    for number in range(5):
+        await recorder.write(Output(data=b"<%d>" % number))
+    seen = bytearray()
+    while b"<4>" not in seen:
+        seen += await asyncio.to_thread(os.read, reader, 65536)
+    assert re.findall(rb"<\d>", seen) == [b"<%d>" % number for number in range(5)]
     os.close(reader)
 
 
