@@ -59,6 +59,7 @@ def configure(*, level: str = "info", stream: TextIO | None = None) -> None:
     # A line that cannot be formatted would be printed by logging itself, past everything above.
     logging.raiseExceptions = False
     logging.captureWarnings(capture=True)
+    handler.setLevel(level.upper())  # also of what libraries let through, which have a level of their own
     logging.root.handlers = [handler]
     logging.root.setLevel(level.upper())
     _route_libraries()

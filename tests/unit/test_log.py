@@ -157,6 +157,14 @@ def test_below_the_level_nothing_is_written(stream: io.StringIO) -> None:
     assert lines(stream) == []
 
 
+def test_below_the_level_libraries_are_quiet_too() -> None:
+    """A verb that prints a table has no warnings of kazoo's before it."""
+    stream = io.StringIO()
+    configure(level="critical", stream=stream)
+    logging.getLogger("kazoo.client").warning("Connection dropped")
+    assert stream.getvalue() == ""
+
+
 def test_a_terminal_gets_readable_lines() -> None:
     """On a terminal an event is a coloured line, and as clean."""
     stream = Terminal()
