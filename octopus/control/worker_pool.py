@@ -94,7 +94,8 @@ class WorkerPool:
             process.kill()
 
     def release(self) -> None:
-        """Leave the workers on their own."""
+        """Leave the workers on their own, and replace none: the idle ones end at once."""
+        self._stopping.set()
         for process in self._workers.values():
             process.release()
 

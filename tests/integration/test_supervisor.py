@@ -14,12 +14,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from octopus.control.listeners import bind
 from octopus.control.placing import ConnectionLimits
+from octopus.control.plane import Start
 from octopus.control.sd_notify import notify
 from octopus.control.supervisor import Supervisor
+from octopus.control.worker_pool import WorkerPool
 from octopus.core.errors import AuditUnavailable, ConfigError
 from tests.plane_parts import audit_log, trail
 from tests.small_supervisor import supervisor
@@ -135,6 +138,35 @@ async def test_a_worker_that_hangs_gets_no_connections(tmp_path: Path) -> None:
         again = await Stream.order(port, 9, count=1)
         assert again.pid == first.pid
         await asyncio.gather(*(one.finish(1) for one in [*others, again]), other.finish())
+
+
+async def test_released_workers_are_not_replaced() -> None:
+    """A supervisor that stops leaves its workers alone; that idle ones end then is no reason to start others."""
+    begun: list[Start] = []
+
+    def start() -> Start:
+        unused = {"lock_file": "", "plane_socket": "", "spool_directory": "", "write_ahead": ""}
+        begun.append(Start(worker=f"w-{len(begun)}", settings=msgspec.Raw(b"{}"), journals=(), **unused))
+        return begun[-1]
+
+    async def lost(worker: str) -> None:
+        """Settle nothing."""
+
+    pool = WorkerPool(
+        command=(sys.executable, "-c", "import os\nwhile os.read(0, 4096): pass"),
+        environment={},
+        start=start,
+        lost=lost,
+        limits=ConnectionLimits(),
+        count=2,
+        max_workers=2,
+        min_life=0.0,
+    )
+    running = asyncio.create_task(pool.run())
+    await until(lambda: len(pool.pids()) == 2 or running.done())
+    pool.release()
+    await running
+    assert len(begun) == 2
 
 
 async def test_workers_that_die_at_once_do_not_take_the_gateway_down(tmp_path: Path) -> None:
