@@ -15,7 +15,7 @@ from octopus.session.open_files import OpenFile
 from octopus.session.scp_command import ScpCommand
 from octopus.session.watch import together
 
-BLOCK = 128 << 10
+BLOCK = 256 << 10
 MAX_LINE = 8192
 MAX_DEPTH = 200
 """Directories within directories: links may lead in a circle."""
