@@ -97,6 +97,6 @@ class Shipment:
             _log.exception("bug while shipping", to=self.name)
             return False
         self.problem = ""
-        if before:
+        if before and not self._stopping.is_set():  # else it was only the closing that went well
             _log.info("shipping goes on", to=self.name)
         return bool(more)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from octopus.control.audit_file import finished_files
 from octopus.control.audit_log import FileAuditLog
+from octopus.core.errors import ShippingUnavailable
 from octopus.core.types import AuditEvent
 from octopus.demo.certificates import Authority
 from octopus.demo.engines import free_port
@@ -230,3 +234,30 @@ def test_a_collector_that_is_not_there_is_told(tmp_path: Path) -> None:
     for one in (url, f"unix://{tmp_path}/log"):
         with pytest.raises(Exception, match=one):
             Connection(one, host="h", process=1).connect()
+
+
+class Unreachable:
+    """A collector that is never there."""
+
+    def step(self, stopping: threading.Event) -> bool:
+        """Fail."""
+        raise ShippingUnavailable("nobody there")
+
+    def close(self) -> None:
+        """Release nothing."""
+
+    def waiting(self) -> int:
+        """Wait with one byte."""
+        return 1
+
+
+async def test_a_stop_in_an_outage_is_not_told_as_its_end() -> None:
+    """The log says that shipping waits, and not that it goes on."""
+    with structlog.testing.capture_logs() as told:
+        shipment = Shipment("syslog", Unreachable(), interval=0.01)
+        running = asyncio.create_task(shipment.run())
+        await until(lambda: shipment.problem)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert [line["event"] for line in told] == ["shipping waits"]
