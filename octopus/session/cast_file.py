@@ -55,14 +55,16 @@ class CastFile:
 
     def complete(self) -> tuple[str, int]:
         """Sync and rename, return SHA-256 (hex) and size; a file that keeps ``.part`` was never completed."""
-        os.ftruncate(self._fd, self.size)  # the rest of the room is others' again
         os.fsync(self._fd)
         self.close()
         os.rename(self._part, self._final)
         return self._hash.hexdigest(), self.size
 
     def close(self) -> None:
-        """Close the file, once."""
+        """Close the file, once, and leave the room it did not need to others."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            os.close(fd)
+            try:
+                os.ftruncate(fd, os.fstat(fd).st_size)
+            finally:
+                os.close(fd)

@@ -20,8 +20,10 @@ from octopus.control.recordings import complete
 from octopus.core.errors import RecordingUnavailable
 from octopus.core.types import Output, Pty, Resize, TermSize
 from octopus.core.write_ahead import SLOT, unpack
+from octopus.session.cast_file import ROOM
 from octopus.session.recorder import Recordings, TerminalRecorder
 from octopus.session.write_ahead import WriteAhead
+from tests.parts.tools import missing
 from tests.streams import until
 
 PTY = Pty(term="xterm", size=TermSize(cols=80, rows=24))
@@ -201,6 +203,20 @@ async def test_a_line_is_kept_before_the_disk_has_it(ahead: Recordings, tmp_path
     await recorder.finish()
 
 
+async def test_room_that_was_not_needed_is_given_back(ahead: Recordings, tmp_path: Path) -> None:
+    """An open recording holds more of the disk than it has; a closed one, complete or not, does not."""
+    recorder, failed = [await ahead.open(session, PTY, title="") for session in ("s-1", "s-2")]
+    part, other = [tmp_path / f"2023/11/14/{session}.cast.part" for session in ("s-1", "s-2")]
+    if part.stat().st_blocks * 512 < ROOM:
+        missing("a file system that sets room aside (ext4, xfs, tmpfs)")
+    recording = await recorder.finish()
+    assert (tmp_path / recording.path).stat().st_blocks * 512 < ROOM
+    failed._disk.failure = "failed"
+    with pytest.raises(RecordingUnavailable):
+        await failed.finish()
+    await until(lambda: other.stat().st_blocks * 512 < ROOM)
+
+
 async def test_places_of_recordings_that_are_closed_are_taken_again(ahead: Recordings, tmp_path: Path) -> None:
     """The file is as long as recordings were ever open at once."""
     for number in range(20):
@@ -248,6 +264,7 @@ WRITER = """
 import asyncio, sys, time
 from pathlib import Path
 from octopus.core.types import Output, Pty, TermSize
+from octopus.session.cast_file import ROOM
 from octopus.session.recorder import Recordings
 from octopus.session.write_ahead import WriteAhead
 
