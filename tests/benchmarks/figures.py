@@ -104,7 +104,10 @@ def ms(seconds: float) -> str:
 
 
 def busy(pids: Sequence[int]) -> float:
-    """Return the processor seconds that these processes have used, the system's on their behalf included (proc(5), stat)."""
+    """Return the processor seconds that these processes have used, the system's on their behalf included (proc(5), stat).
+
+    One that has ended counts with the parent that waited for it.
+    """
     return sum(_busy(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
 
 
@@ -114,8 +117,11 @@ def memory(pids: Sequence[int]) -> int:
 
 
 def _busy(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(map(int, fields[11:15]))
 
 
 def _rollup(pid: int) -> str:
