@@ -154,6 +154,7 @@ def _resolver(config: Config, sources: building.Sources) -> ClusterResolver:
         engine_address=partial(building.engine_address, config.docker),
         look_ups=[feed.look_up for feed in sources.feeds],
         agent_container_id=sources.container_id,
+        first_reading=partial(_first_reading, sources),
     )
 
 

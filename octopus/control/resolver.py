@@ -37,7 +37,8 @@ class ClusterResolver:
     """Resolves names in a Cluster. ``engine_address`` gives an agent's engine for its host name and ip.
 
     ``look_ups`` are tried in turn when nothing fits that the person may see: first the one that finds tasks, then the one that confirms
-    their apps. ``patience`` is how many seconds a person whose container ended waits to be told what replaces it.
+    their apps. ``patience`` is how many seconds a person whose container ended waits to be told what replaces it. ``first_reading``
+    returns once every source has been asked: a name that comes before, over a connection that outlived a restart, waits for it.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class ClusterResolver:
         look_ups: Sequence[LookUp] = (),
         agent_container_id: AgentContainer | None = None,
         patience: float = 3.0,
+        first_reading: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._cluster = cluster
+        self._first_reading = first_reading
         self._engine_address = engine_address
         self._look_ups = tuple(look_ups)
         self._agent_container_id = agent_container_id
@@ -61,6 +64,8 @@ class ClusterResolver:
         Raise NoSuchTarget, AmbiguousTarget, AccessDenied (nothing the person may see is near, nor could be), OrchestratorUnavailable
         (nothing has been read yet), ContainerUnavailable (the task's agent or container is not known).
         """
+        if not self._cluster.ready and self._first_reading:
+            await self._first_reading()
         if not self._cluster.ready:
             raise OrchestratorUnavailable
         task = await self._find(name, may_see)

@@ -239,6 +239,6 @@ async def test_a_multiplexed_connection_outlives_its_supervisor(begin: Begin) ->
         await play.finish(play.streams)
         assert not waiting.done()
         play.gateway.start()
-        assert [ended.stdout for ended in await waiting] == [b"shared-0\n", b"shared-1\n", b"shared-2\n"]
+        assert [(ended.stdout, ended.stderr) for ended in await waiting] == [(b"shared-%d\n" % number, b"") for number in range(3)]
         await play.gateway.ssh.run("web_front", key=play.key, options=(*shared, "-O", "exit"))
         assert {event["event"] for event in (await play.ends(5)).values()} == {"session.ended"}

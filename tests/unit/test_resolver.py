@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -123,6 +124,23 @@ async def test_nothing_read_yet_is_unavailable() -> None:
     for cluster in (Cluster(), Cluster(marathon=True)):
         with pytest.raises(OrchestratorUnavailable):
             await _resolver(cluster).resolve(parse_target("logging_logstash"), LOGGING)
+
+
+async def test_a_name_that_comes_before_the_first_reading_waits_for_it() -> None:
+    """As one does on a connection that outlived a restart; nobody is told that the cluster is away, which it is not."""
+    cluster = Cluster()
+    read = asyncio.Event()
+
+    async def first_reading() -> None:
+        await read.wait()
+
+    resolver = ClusterResolver(cluster, engine_address=_engine, first_reading=first_reading)
+    resolving = asyncio.create_task(resolver.resolve(parse_target("logging_logstash"), LOGGING))
+    await asyncio.sleep(0)
+    cluster.replace(Snapshot())
+    read.set()
+    with pytest.raises(NoSuchTarget):
+        await resolving
 
 
 async def test_an_empty_cluster_that_was_read_is_just_empty() -> None:
