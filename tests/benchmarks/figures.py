@@ -8,6 +8,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-HEAD = ("figure", "octopus", "beside it", "ratio", "meant to be", "how", "day", "load")
+HEAD = ("figure", "octopus", "beside it", "ratio", "meant to be", "how", "day", "Python", "load")
 TITLE = """# Figures
 
 Written by `make bench` (or one file of it); each row by the last run that measured it. A ratio is of medians, of two commands taken in
-turn in one run. *load* is the machine's load average while it was measured: above its number of cores others worked on it too, and only
-ratios and processor times say something.
+turn in one run. *Python* is what the gateway ran on: one that is not the system's may be built without optimization. *load* is the
+machine's load average while it was measured: above its number of cores others worked on it too, and only ratios and processor times
+say something.
 """
 
 _VERSIONS = {"OpenSSH": ("ssh", "-V"), "Docker": ("docker", "--version")}
@@ -40,7 +42,7 @@ class Figure:
     def cells(self, moment: datetime, load: float) -> tuple[str, ...]:
         """Return the row, as of this moment."""
         ratio = f"{self.ratio:.2f}" if self.ratio else ""
-        return self.name, self.ours, self.theirs, ratio, self.goal, self.how, f"{moment:%Y-%m-%d}", f"{load:.1f}"
+        return self.name, self.ours, self.theirs, ratio, self.goal, self.how, f"{moment:%Y-%m-%d}", _python(), f"{load:.1f}"
 
 
 class Table:
@@ -68,7 +70,7 @@ def machine() -> str:
     programs = [f"{name} {found[0]}" for name, argv in _VERSIONS.items() if (found := re.search(r"\d+\.\d+[\w.]*", _said(argv)))]
     return (
         f"Machine: {os.cpu_count()} cores of {cpu[1] if cpu else platform.machine()}, {memory} GiB, {system}, Linux {platform.release()}, "
-        f"Python {platform.python_version()}, {', '.join(programs)}."
+        f"{', '.join(programs)}."
     )
 
 
@@ -131,6 +133,10 @@ def _rollup(pid: int) -> str:
 def _rows(text: str) -> dict[str, tuple[str, ...]]:
     rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in text.splitlines() if line.startswith("| ")]
     return {row[0]: row for row in rows if len(row) == len(HEAD) and row[0] not in (HEAD[0], "---")}
+
+
+def _python() -> str:
+    return platform.python_version() + (" of the system" if sys.base_prefix == "/usr" else "")
 
 
 def _said(argv: Sequence[str]) -> str:
