@@ -11,7 +11,7 @@ from octopus.session.cast_file import CastFile
 from octopus.session.disk import Disk
 from octopus.session.write_ahead import AheadSlot
 
-GATHERED = 0.005
+GATHERED = 0.02
 """Seconds for which lines are gathered, and which the disk has for those before: a slower one is waited for."""
 
 
