@@ -70,14 +70,14 @@ class FewTasks:
 
     async def resolve(self, name: TargetName, may_see: MaySee) -> Target:
         """Return the task whose id starts with the name."""
-        found = [one.task for one in self.candidates(name.body, may_see, 1000)]
+        found = [one.task for one in await self.candidates(name.body, may_see, 1000)]
         if not found:
             raise NoSuchTarget(f"nothing for {name.body}", notice=f"no running task matches '{name.body}'")
         if len(found) > 1:
             raise AmbiguousTarget(candidates=found)
         return target(found[0])
 
-    def candidates(self, text: str, may_see: MaySee, limit: int) -> tuple[Candidate, ...]:
+    async def candidates(self, text: str, may_see: MaySee, limit: int) -> tuple[Candidate, ...]:
         """Return the tasks whose id starts with ``text``."""
         found = [Candidate(app=app, task=task, agent="agent-1") for task, app in APPS.items() if task.startswith(text) and may_see(app, {})]
         return tuple(found[:limit])

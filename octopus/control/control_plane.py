@@ -52,7 +52,7 @@ class Resolver(Protocol):
         """Return the one task meant. Raise NoSuchTarget, AmbiguousTarget, OrchestratorUnavailable."""
         ...
 
-    def candidates(self, text: str, may_see: MaySee, limit: int) -> tuple[Candidate, ...]:
+    async def candidates(self, text: str, may_see: MaySee, limit: int) -> tuple[Candidate, ...]:
         """Return the tasks whose app or id fits ``text`` ("" for all)."""
         ...
 
@@ -123,7 +123,7 @@ class ControlPlane:
 
     async def candidates(self, identity: Identity, name: str = "", limit: int = 1000) -> tuple[Candidate, ...]:
         """See ``Plane``."""
-        return self._resolver.candidates(name, partial(self._policy.may_see, identity), limit)
+        return await self._resolver.candidates(name, partial(self._policy.may_see, identity), limit)
 
     async def replacement(self, identity: Identity, target: Target) -> str:
         """See ``Plane``."""

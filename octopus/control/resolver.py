@@ -38,7 +38,7 @@ class ClusterResolver:
 
     ``look_ups`` are tried in turn when nothing fits that the person may see: first the one that finds tasks, then the one that confirms
     their apps. ``patience`` is how many seconds a person whose container ended waits to be told what replaces it. ``first_reading``
-    returns once every source has been asked: a name that comes before, over a connection that outlived a restart, waits for it.
+    returns once every source has been asked: what is asked before, over a connection that outlived a restart, waits for it.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class ClusterResolver:
         Raise NoSuchTarget, AmbiguousTarget, AccessDenied (nothing the person may see is near, nor could be), OrchestratorUnavailable
         (nothing has been read yet), ContainerUnavailable (the task's agent or container is not known).
         """
-        if not self._cluster.ready and self._first_reading:
-            await self._first_reading()
+        await self._read()
         if not self._cluster.ready:
             raise OrchestratorUnavailable
         task = await self._find(name, may_see)
         return await self._target(task)
 
-    def candidates(self, text: str, may_see: MaySee, limit: int = 1000) -> tuple[Candidate, ...]:
+    async def candidates(self, text: str, may_see: MaySee, limit: int = 1000) -> tuple[Candidate, ...]:
         """Return the running tasks the person may see whose app or id contains ``text`` ("" for all), by app, then start time."""
+        await self._read()
         sight = _Sight(self._cluster, may_see)
         wanted, spelled = text.casefold(), normalised(text.casefold())
         found: list[Candidate] = []
@@ -84,6 +84,10 @@ class ClusterResolver:
                 if len(found) >= limit:
                     return tuple(found)
         return tuple(found)
+
+    async def _read(self) -> None:
+        if not self._cluster.ready and self._first_reading:
+            await self._first_reading()
 
     async def replacement(self, target: Target) -> str:
         """Return the id of a task of the same app that started after ``target`` was resolved, "" when none does so soon."""

@@ -173,7 +173,7 @@ async def type_on(recorder: TerminalRecorder) -> None:
     """Record key after key, without end."""
     while True:
         await recorder.write(Output(data=b"x"))
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
 
 async def test_lines_kept_ahead_are_written_in_their_order(ahead: Recordings, tmp_path: Path) -> None:
@@ -268,6 +268,8 @@ from octopus.session.cast_file import ROOM
 from octopus.session.recorder import Recordings
 from octopus.session.write_ahead import WriteAhead
 
+PAUSES = 0, 0.001, 0.001  # a person's: lines come one by one, and two at a time
+
 async def main(root):
     recordings = Recordings(root, clock=time.time, ahead=WriteAhead(root / "ahead"))
     recorder = await recordings.open("s-1", Pty(term="xterm", size=TermSize(cols=80, rows=24)), title="")
@@ -275,7 +277,7 @@ async def main(root):
         await recorder.write(Output(data=b"<%d>" % number * (1 + number % 5 * 100)))
         sys.stdout.write(f"{number}\\n")
         sys.stdout.flush()
-        await asyncio.sleep(0.001 if number % 3 else 0)
+        await asyncio.sleep(PAUSES[number % 3])
 
 asyncio.run(main(Path(sys.argv[1])))
 """

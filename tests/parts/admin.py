@@ -213,7 +213,7 @@ class _Nobody:
         """Know no task."""
         raise NotImplementedError
 
-    def candidates(self, text: str, may_see: object, limit: int) -> tuple[Any, ...]:
+    async def candidates(self, text: str, may_see: object, limit: int) -> tuple[Any, ...]:
         """Know none."""
         return ()
 

@@ -135,12 +135,13 @@ async def test_a_name_that_comes_before_the_first_reading_waits_for_it() -> None
         await read.wait()
 
     resolver = ClusterResolver(cluster, engine_address=_engine, first_reading=first_reading)
-    resolving = asyncio.create_task(resolver.resolve(parse_target("logging_logstash"), LOGGING))
+    resolving = asyncio.create_task(resolver.resolve(parse_target("ops_plain"), _only("/")))
+    listing = asyncio.create_task(resolver.candidates("ops_plain", _only("/")))
     await asyncio.sleep(0)
-    cluster.replace(Snapshot())
+    cluster.replace(decode_state(mesos("recorded-before-state.json")))
     read.set()
-    with pytest.raises(NoSuchTarget):
-        await resolving
+    assert (await resolving).app == "/ops/plain"
+    assert [candidate.app for candidate in await listing] == ["/ops/plain"]
 
 
 async def test_an_empty_cluster_that_was_read_is_just_empty() -> None:
@@ -193,7 +194,7 @@ async def test_an_app_that_marathon_did_not_confirm_is_nobodys() -> None:
     everything = _only("/")
     with pytest.raises(NoSuchTarget):
         await _resolver(cluster).resolve(parse_target("a_b.1"), everything)
-    assert _resolver(cluster).candidates("", everything) == ()
+    assert await _resolver(cluster).candidates("", everything) == ()
 
     async def ask_marathon(task_id: str) -> bool:
         cluster.replace_marathon(MarathonSnapshot(tasks={"a_b.1": MarathonTask("/a/b", "S1")}, labels={"/a/b": {"k": "v"}}, framework="f"))
@@ -241,17 +242,17 @@ async def test_a_task_whose_agent_is_not_known_cannot_be_entered() -> None:
         await _resolver(cluster).resolve(parse_target("t.1"), _only("/t"))
 
 
-def test_candidates_are_what_may_be_entered() -> None:
+async def test_candidates_are_what_may_be_entered() -> None:
     """By app, then start time; any part of an app's spelling or of an id filters; the limit holds."""
     resolver = _resolver(_cluster())
     everything = _only("/")
-    found = resolver.candidates("", everything)
+    found = await resolver.candidates("", everything)
     assert [candidate.app for candidate in found] == ["/logging/logstash", "/logging/logstash", "/ops/plain", "/ops/sleeper", "/web/front"]
     assert found[1] == Candidate(app="/logging/logstash", task=LOGSTASH, agent="agent-1.example", started=1795336598.465247)
-    assert [candidate.task for candidate in resolver.candidates("3F9C", everything)] == [LOGSTASH]
-    assert len(resolver.candidates("logging.log", everything)) == 2
-    assert len(resolver.candidates("", everything, 3)) == 3
-    assert {candidate.app for candidate in resolver.candidates("", LOGGING)} == {"/logging/logstash"}
+    assert [candidate.task for candidate in await resolver.candidates("3F9C", everything)] == [LOGSTASH]
+    assert len(await resolver.candidates("logging.log", everything)) == 2
+    assert len(await resolver.candidates("", everything, 3)) == 3
+    assert {candidate.app for candidate in await resolver.candidates("", LOGGING)} == {"/logging/logstash"}
 
 
 async def test_the_replacement_is_a_task_that_started_later() -> None:
