@@ -6,19 +6,14 @@ Types and bounds come first, as Marathon's JSON reader has them (``error.expecte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from octopus.core.errors import InvalidDocument
 from octopus.core.placement_json import Fields
 from octopus.core.placement_operators import Constraint, constraints
 from octopus.core.placement_rules import Rules
-from octopus.core.placement_update import changed, check_new
 from octopus.core.resources import NOTHING, UNRESERVED, Amounts, milli
 
-MAX_APPS = 10_000
-MAX_DEPTH = 32
 NOT_SIMULATED = {"mount": "a whole disk", "path": "a disk of its own"}
 
 
@@ -58,65 +53,19 @@ class App(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def parse_app(document: object, rules: Rules, path: str = "") -> App:
     """Return one app. Raise InvalidDocument with all its faults, each with its path."""
     fields = Fields.of(document, path)
-    app = _app(fields, rules)
+    app = read_app(fields, rules)
     if fields.faults:
         raise InvalidDocument(fields.faults)
     return app
 
 
-def parse_apps(body: bytes, rules: Rules, known: Mapping[str, App] | None = None) -> list[App]:
-    """Return the apps of a document: one app, a list of them, or a group with its groups. Raise InvalidDocument with all faults.
-
-    One of ``known``, those Marathon has, is what it was but for what the document names of it; in a group each app stands whole.
-    """
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidDocument([("", f"Invalid JSON: {error}")]) from error
-    found: list[App] = []
-    faults: list[tuple[str, str]] = []
-    for path, base, part in _parts(document, "", "", 0, faults):
-        found.append(_put(Fields.of(part, path, faults, base), rules, {} if "/apps(" in path else known or {}))
-    ids = [app.id for app in found]
-    faults.extend((f"{each}", "An app with this id is there twice") for each in sorted({i for i in ids if i and ids.count(i) > 1}))
-    if not found and not faults:
-        faults.append(("", "holds no app"))
-    if faults:
-        raise InvalidDocument(faults)
-    return found
-
-
-def _put(fields: Fields, rules: Rules, known: Mapping[str, App]) -> App:
-    before = len(fields.faults)
-    app = _app(fields, rules)
-    if app.id in known:
-        return changed(app, known[app.id], fields)
-    # The reader's errors come alone, and what is no object has been told.
-    if len(fields.faults) == before and app.id != "/":
-        check_new(fields, app)
-    return app
-
-
-def _parts(document: object, path: str, base: str, depth: int, faults: list[tuple[str, str]]) -> list[tuple[str, str, object]]:
-    """Return path, group and JSON of each app; a group is what has ``apps`` or ``groups``."""
-    if depth > MAX_DEPTH:
-        faults.append((path, f"more than {MAX_DEPTH} groups in each other"))
-        return []
-    if isinstance(document, list):
-        return [part for at, each in enumerate(document[:MAX_APPS]) for part in _parts(each, f"{path}({at})", base, depth + 1, faults)]
-    if not (isinstance(document, Mapping) and ("apps" in document or "groups" in document)):
-        return [(path, base, document)]
-    own = document.get("id")
-    inner = _absolute(own, base) if isinstance(own, str) else base
-    lists = [(key, document.get(key) or []) for key in ("apps", "groups")]
-    return [part for key, each in lists for part in _parts(each, f"{path}/{key}", inner, depth + 1, faults)]
-
-
-def _absolute(name: str, base: str) -> str:
+def absolute(name: str, base: str) -> str:
+    """Return an id as from the root; in a group it may be relative to it."""
     return name if name.startswith("/") or not name else f"{base.rstrip('/')}/{name}"
 
 
-def _app(fields: Fields, rules: Rules) -> App:
+def read_app(fields: Fields, rules: Rules) -> App:
+    """Return one app as its fields have it; what is wrong with them is added to their faults."""
     container = fields.inner("container")
     volumes, unmodelled = _volumes(container)
     ports, declared = _ports(fields, container)
@@ -154,7 +103,7 @@ def _id(fields: Fields) -> str:
     if not fields.has("id"):
         fields.fault("id", "error.path.missing")
         return ""
-    return _absolute(fields.text("id"), fields.base or "/")
+    return absolute(fields.text("id"), fields.base or "/")
 
 
 def _whole_app(fields: Fields, app: App, container: Fields) -> None:

@@ -10,8 +10,9 @@ from msgspec import Struct
 
 from octopus.core.errors import InvalidDocument
 from octopus.core.placement import Placement, View, place
-from octopus.core.placement_app import App, parse_apps
+from octopus.core.placement_app import App
 from octopus.core.placement_deployment import Upgrade, upgrade
+from octopus.core.placement_document import parse_apps
 from octopus.core.placement_json import MOST_INSTANCES
 from octopus.fleet.seen import Seen
 

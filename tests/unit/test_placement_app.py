@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from octopus.core.errors import InvalidDocument
-from octopus.core.placement_app import App, parse_app, parse_apps
+from octopus.core.placement_app import App, parse_app
+from octopus.core.placement_document import parse_apps
 from octopus.core.placement_operators import Constraint, java_int, pattern
 from octopus.core.placement_rules import rules_of
 from octopus.core.resources import Amounts
