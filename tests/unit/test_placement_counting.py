@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from octopus.core.placement import headroom, place
@@ -157,6 +157,8 @@ def test_a_shared_value_is_exact(
 
 
 @given(HOSTS, PLACED, st.lists(st.one_of(CAPS, SHARED, GROUPS), min_size=1, max_size=3), VERSIONS, st.integers(1, ENOUGH))
+@example([(2, "r1", "z1"), (2, "r2", "z1")], [], [Constraint("rack", "GROUP_BY", "2"), Constraint("zone", "MAX_PER", "3")], "1.8.222", 4)
+@example([(2, "r1", "z1"), (2, "r2", "z2")], [("r1", "z1")], [Constraint("rack", "GROUP_BY", "")], "1.11.0", 2)
 @settings(max_examples=120, deadline=None)
 def test_any_mixture_is_within_its_bounds(
     hosts: list[Host], placed: list[tuple[str | None, str]], constraints: list[Constraint], version: str, asked: int
