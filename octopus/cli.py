@@ -1,6 +1,7 @@
 """The command ``octopus``: reads arguments, prints, and ends with an exit status; the work is in ``app``.
 
-Exit statuses are those of sysexits: 0 done, 64 wrong use, 69 something behind us is down, 70 our bug, 78 wrong configuration.
+Exit statuses are those of sysexits: 0 done, 64 wrong use, 69 something behind us is down, 70 our bug, 74 the output cannot be
+written, 78 wrong configuration.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ import asyncio
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import to_builtins
 
-from octopus import audit_verbs, capacity_verbs, unique_verbs
-from octopus.core.errors import ConfigError, OctopusError, printable
+from octopus import audit_verbs, capacity_verbs, standard_streams, unique_verbs
+from octopus.core.errors import ConfigError, OctopusError, OutputFailed, printable
 from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load
 from octopus.printing import table, to_json, when
 
@@ -58,7 +60,15 @@ verbs.add_typer(audit_verbs.verbs)
 
 def main() -> None:
     """Run ``octopus`` and exit."""
-    sys.exit(run(sys.argv[1:]))
+    standard_streams.prepare()
+    status = run(sys.argv[1:])
+    try:
+        standard_streams.finish()
+    except OutputFailed as error:
+        status = status or _failed(error)
+    except BrokenPipeError:
+        status = status or 1
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -70,6 +80,19 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _failed(error)
     return 0
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"octopus {metadata.version('octopus-gateway')}")
+        raise typer.Exit
+
+
+@verbs.callback()
+def octopus(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version and exit.")] = False,
+) -> None:
+    """Take what is asked of the command itself."""
 
 
 @verbs.command(epilog="Example: octopus serve --config /etc/octopus/octopus.toml")

@@ -12,6 +12,7 @@ OctopusError
 │   └── Directory-, Orchestrator-, Container-, Recording-, Audit-, Control-, ShippingUnavailable
 ├── InvalidDocument 65      a file that somebody gave us
 ├── BadUpstream 76          a peer broke its own format
+├── OutputFailed 74         what a verb prints finds no place
 ├── Disconnected            nobody is left to tell
 ├── SessionEnded            ended from this side
 └── ConfigError 78
@@ -27,9 +28,16 @@ MAX_EXCERPT = 200
 
 
 def printable(text: str, limit: int = MAX_EXCERPT) -> str:
-    """Return ``text`` with everything a terminal could act on escaped, cut to ``limit`` characters."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[: limit + 1])
+    """Return ``text`` with everything a terminal could act on escaped, cut to ``limit`` characters.
+
+    Bytes that are no text, as Python carries them in names and arguments (PEP 383), are shown as bytes.
+    """
+    shown = "".join(char if char.isprintable() else _escaped(char) for char in text[: limit + 1])
     return shown if len(shown) <= limit else shown[:limit] + "…"
+
+
+def _escaped(char: str) -> str:
+    return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else char.encode("unicode_escape").decode("ascii")
 
 
 class OctopusError(Exception):
@@ -184,17 +192,27 @@ class BadUpstream(OctopusError):
 
 
 class InvalidDocument(OctopusError):
-    """A document somebody gave us is not what it should be; ``faults`` are all paths in it with what is wrong there."""
+    """A document somebody gave us is not what it should be; ``faults`` are all paths in it with what is wrong there.
+
+    ``source`` is its name, where it has one.
+    """
 
     exit_status = 65
     http_status = 422
     level = "info"
     default_notice = "the document is not valid"
 
-    def __init__(self, faults: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, faults: Iterable[tuple[str, str]], *, source: str = "") -> None:
         self.faults = tuple(faults)
-        text = "; ".join(f"{path or '/'}: {fault}" for path, fault in self.faults)
+        text = (f"{source}: " if source else "") + "; ".join(f"{path or '/'}: {fault}" for path, fault in self.faults)
         super().__init__(text, notice=text)
+
+
+class OutputFailed(OctopusError):
+    """What a verb prints cannot be written: the disk is full."""
+
+    exit_status = 74
+    default_notice = "the output cannot be written"
 
 
 class Disconnected(OctopusError):

@@ -7,7 +7,9 @@ import os
 import socket
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -36,6 +38,15 @@ def octopus(*arguments: str, given: str = "", **environ: str) -> subprocess.Comp
     """Run ``octopus`` and return how it ended and what it wrote."""
     command = [sys.executable, "-c", "from octopus.cli import main; main()", *arguments]
     return subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **environ})
+
+
+def octopus_in(
+    directory: Path, *arguments: str, stdout: IO[str] | int = subprocess.PIPE, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``octopus`` in a directory and return how it ended and what it wrote."""
+    command = [sys.executable, "-c", "from octopus.cli import main; main()", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environ}
+    return subprocess.run(command, cwd=directory, stdout=stdout, stderr=-1, text=True, check=False, timeout=60, env=environment)
 
 
 def config(directory: Path, engine: str) -> Path:
@@ -92,6 +103,71 @@ def test_options_before_unique_scale_are_meant_for_it(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (78, f"octopus: {other}: cannot be read: No such file or directory\n")
     ended = octopus("unique", "--app", "/ops/statsd", "scale", "/ops/statsd")
     assert (ended.returncode, "expected: octopus unique scale /ops/statsd" in ended.stderr) == (64, True)
+
+
+PRINTING = ("--help", "--version", "hostkeys create keys", "hostkeys list keys --json", "verify .")
+
+
+@pytest.mark.parametrize("arguments", PRINTING)
+def test_a_full_disk_is_one_line_and_74(tmp_path: Path, arguments: str) -> None:
+    """Whether Python holds the output back or not; a bug of ours it is not."""
+    (tmp_path / "audit.jsonl").touch()
+    octopus_in(tmp_path, "hostkeys", "create", "keys")
+    for unbuffered in ("", "1"):
+        with Path("/dev/full").open("w") as full:
+            ended = octopus_in(tmp_path, *arguments.split(), stdout=full, PYTHONUNBUFFERED=unbuffered)
+        assert (ended.returncode, ended.stderr) == (74, "octopus: standard output cannot be written: No space left on device\n")
+
+
+def test_closed_streams_are_nowhere(tmp_path: Path) -> None:
+    """What the caller closed is not the next file that is opened; an error is not told on standard output instead."""
+    (tmp_path / "audit.jsonl").touch()
+    for closing, status in ((">&-", 0), ("<&- >&- 2>&-", 0), ("2>&-", 0)):
+        command = f'exec "$0" -c "from octopus.cli import main; main()" verify . {closing}'
+        ended = subprocess.run(["sh", "-c", command, sys.executable], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert (ended.returncode, ended.stderr) == (status, "")
+    command = 'exec "$0" -c "from octopus.cli import main; main()" check -c none.toml 2>&-'
+    ended = subprocess.run(["sh", "-c", command, sys.executable], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (78, "")
+
+
+def test_the_version_is_told() -> None:
+    """As the package has it."""
+    ended = octopus("--version")
+    assert (ended.returncode, ended.stdout) == (0, f"octopus {metadata.version('octopus-gateway')}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ("verify none", 69, "none: cannot be read: No such file or directory"),
+        ("verify file", 69, "file/audit.head: cannot be read: Not a directory"),
+        ("verify . --public-key none", 78, "none: cannot be read: No such file or directory"),
+        ("hostkeys list file", 78, "file: cannot be read: Not a directory"),
+        ("hostkeys list LONG", 78, "LONG: cannot be read: File name too long"),
+        ("hostkeys create LONG", 78, "LONG: cannot be written: File name too long"),
+        ("simulate LONG --url http://127.0.0.1:1", 69, "the gateway at http://127.0.0.1:1 does not answer: All connection attempts failed"),
+        ("replay file", 76, "file: not a recording (asciicast v2)"),
+    ],
+)
+def test_a_file_that_is_not_as_it_should_be_is_one_line(tmp_path: Path, arguments: str, status: int, said: str) -> None:
+    """It names the file and what is wrong with it, in words and not in numbers."""
+    (tmp_path / "file").touch()
+    long = "x" * 300
+    ended = octopus_in(tmp_path, *arguments.replace("LONG", long).split())
+    assert (ended.returncode, ended.stderr) == (status, f"octopus: {said.replace('LONG', long)}\n")
+
+
+@pytest.mark.parametrize("key", ["runtime_directory", "host_keys"])
+def test_a_directory_that_cannot_be_looked_at_is_a_fault_of_the_configuration(tmp_path: Path, key: str) -> None:
+    """With file, line and key, as any other: whoever lacks the right to look must be told which directory it is."""
+    path = tmp_path / "octopus.toml"
+    path.write_text(f'[ssh]\n{key} = "/{"x" * 300}"\n')
+    ended = octopus("check", "--config", str(path))
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert f"octopus: {path}:2: ssh.{key}: '/xxx" in ended.stderr
+    assert "File name too long; expected the path of a directory" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_password_is_hashed_from_a_pipe() -> None:

@@ -14,6 +14,7 @@ AUDIT, FAULTS = AuditUnavailable("disk\n\x1b[2J"), ConfigError(["a:1: x", "a:2: 
     ("error", "status", "lines"),
     [
         (AUDIT, 69, ["octopus: disk\\n\\x1b[2J"]),
+        (AuditUnavailable("\udcff\ud800ü"), 69, ["octopus: \\xff\\ud800ü"]),
         (FAULTS, 78, ["octopus: a:1: x", "octopus: a:2: y"]),
         (
             ExceptionGroup("tasks", [ExceptionGroup("inner", [FAULTS]), AUDIT]),
