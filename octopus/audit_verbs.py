@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -105,7 +106,7 @@ def replay(
     from octopus import replay as player
     from octopus.core.cast_reading import search as search_in
 
-    path = Path(recording) if Path(recording).is_file() else player.find(Path(load(config).audit.directory) / "recordings", recording)
+    path = Path(recording) if os.path.isfile(recording) else player.find(Path(load(config).audit.directory) / "recordings", recording)
     cast = player.load(path, idle_limit=idle_limit)
     if search:
         found = search_in(cast.shown, search)

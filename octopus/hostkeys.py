@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -74,11 +75,17 @@ def read(directory: Path) -> tuple[HostKey, ...]:
 
 
 def _paths(directory: Path) -> list[Path]:
-    return sorted(directory.glob("ssh_host_*_key"))
+    """Return the files of private keys, none where there is no such directory. Raise ConfigError."""
+    try:
+        return sorted(directory / name for name in os.listdir(directory) if fnmatchcase(name, "ssh_host_*_key"))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError([f"{directory}: cannot be read: {error.strerror}"]) from error
 
 
 def _make(path: Path, maker: Callable[[], PrivateKey]) -> bool:
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         return False
     key = maker()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())

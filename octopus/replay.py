@@ -49,8 +49,14 @@ class Screen(Protocol):
 
 
 def find(recordings: Path, session: str) -> Path:
-    """Return the recording of a session, finished or not. Raise NoSuchTarget."""
-    found = sorted(recordings.glob(f"*/*/*/{session}.cast*")) if _SESSION.fullmatch(session) else []
+    """Return the recording of a session, finished or not. Raise NoSuchTarget, InvalidRequest."""
+    try:
+        os.scandir(recordings).close()
+        found = sorted(recordings.glob(f"*/*/*/{session}.cast*")) if _SESSION.fullmatch(session) else []
+    except FileNotFoundError:
+        found = []
+    except OSError as error:  # glob would pass over it
+        raise InvalidRequest(f"{recordings}: cannot be read: {error.strerror}") from error
     if not found:
         raise NoSuchTarget(f"{printable(session)}: no such file, and no session with a recording below {recordings}")
     return found[0]
@@ -63,7 +69,7 @@ def load(path: Path, *, idle_limit: float = 0.0) -> Cast:
             raise InvalidRequest(f"{path}: more than {MAX_RECORDING} bytes")
         return read(path.read_bytes().splitlines(), str(path), idle_limit=idle_limit)
     except OSError as error:
-        raise InvalidRequest(f"{path}: cannot be read: {error}") from error
+        raise InvalidRequest(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def transcript(cast: Cast) -> Iterator[str]:

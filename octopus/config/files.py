@@ -66,7 +66,13 @@ def _directory(value: str, info: ValidationInfo) -> str:
     if not value:
         raise ValueError("is empty; expected the path of a directory")
     path = _resolve(value, info)
-    if path.exists() and not path.is_dir():
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        return str(path)
+    except OSError as error:
+        raise ValueError(f"{shown(value)}: {error.strerror}; expected the path of a directory") from error
+    if not stat.S_ISDIR(kind):
         raise ValueError(f"{shown(value)} is not a directory; expected the path of one")
     return str(path)
 

@@ -46,7 +46,7 @@ def old_files(directory: Path, before: float) -> list[OldFile]:
                 break
             found.append(one)
     except OSError as error:
-        raise AuditUnavailable(f"{directory}: cannot be read: {error}") from error
+        raise AuditUnavailable(f"{error.filename or directory}: cannot be read: {error.strerror}") from error
     return found
 
 

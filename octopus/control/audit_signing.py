@@ -21,7 +21,9 @@ class Signer:
     def __init__(self, file: Path) -> None:
         try:
             key = load_pem_private_key(file.read_bytes(), password=None)
-        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        except OSError as error:
+            raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from error
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             # Without its words: they may quote the file.
             raise ConfigError([f"{file}: holds no private key that can be read ({type(error).__name__}); {_HOW}"]) from None
         if not isinstance(key, Ed25519PrivateKey):
@@ -57,7 +59,9 @@ def read_public(file: Path) -> Ed25519PublicKey:
     """Return the public key in a PEM file. Raise ConfigError."""
     try:
         key = load_pem_public_key(file.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+    except OSError as error:
+        raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError([f"{file}: holds no public key that can be read ({type(error).__name__}); {_HOW_PUBLIC}"]) from error
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError([f"{file}: the key is not of Ed25519; {_HOW_PUBLIC}"])

@@ -59,7 +59,7 @@ def verify(directory: Path, *, check: CheckSignature | None = None, progress: Pr
             files = _open_files(directory, stack)
             return _verdict(directory, files, head, Proof(head=head, check=check), progress)
     except OSError as error:
-        raise AuditUnavailable(f"{directory}: cannot be read: {error}") from error
+        raise AuditUnavailable(f"{error.filename or directory}: cannot be read: {error.strerror}") from error
 
 
 def _verdict(directory: Path, files: list[BinaryIO], head: bytes | None, proof: Proof, progress: Progress) -> Verdict:

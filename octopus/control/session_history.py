@@ -88,7 +88,7 @@ def sessions(directory: Path, wanted: Wanted, limit: int = 1000) -> list[PastSes
             if wanted.fits(one):
                 found.append(one)
     except OSError as error:
-        raise AuditUnavailable(f"{directory}: cannot be read: {error}") from error
+        raise AuditUnavailable(f"{error.filename or directory}: cannot be read: {error.strerror}") from error
     return sorted(found, key=lambda one: (one.began, one.session))
 
 

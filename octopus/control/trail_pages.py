@@ -76,7 +76,7 @@ def from_end(directory: Path, before: int = 0) -> FromEnd:
                     lowest = seq
                     yield seq, line
     except OSError as error:
-        raise AuditUnavailable(f"{directory}: cannot be read: {error}") from error
+        raise AuditUnavailable(f"{error.filename or directory}: cannot be read: {error.strerror}") from error
 
 
 def _latest_first(directory: Path) -> Iterator[Path]:

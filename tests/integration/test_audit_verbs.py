@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
 import termios
@@ -34,6 +35,7 @@ from octopus.operations import operator
 from octopus.shipping.position_file import Shipped, StateFile
 from octopus.shipping.trail_reader import Position
 from tests.plane_parts import ALICE, SHELL, in_process, trail
+from tests.streams import until
 
 NOON = 1_700_000_000.0
 DAY = 86_400.0
@@ -200,13 +202,21 @@ class Recorder:
         self.append = plane.record
 
 
+def answers(path: Path) -> bool:
+    """Tell whether somebody listens at the socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 @asynccontextmanager
 async def gateway(tmp_path: Path) -> AsyncIterator[ControlPlane]:
     """Run a control plane and its socket where the configuration says."""
     async with in_process(tmp_path) as plane, asyncio.TaskGroup() as tasks:
         calls = OperatorCalls(log=Recorder(plane), live=plane.live, kill=plane.kill, new_id=iter("123").__next__)
-        server = PlaneServer(plane, tmp_path / "run" / "plane.sock", operator=calls, grace=1)
+        path = tmp_path / "run" / "plane.sock"
+        server = PlaneServer(plane, path, operator=calls, grace=1)
         serving = tasks.create_task(server.run())
+        await until(lambda: answers(path))
         yield plane
         plane.attachments.close()
         server.stop()
@@ -387,7 +397,13 @@ def test_replay_says_what_it_cannot(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run(["replay", "s-2", *config]) == 68
     assert run(["replay", "../*", *config]) == 68
     assert run(["replay", str(tmp_path / "octopus.toml"), *config]) == 76
-    assert capsys.readouterr().err.count("\n") == 3
+    assert run(["replay", "x" * 300, *config]) == 68
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "recordings").symlink_to("recordings")
+    assert run(["replay", "s-2", *config]) == 64
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 5
+    assert told[-1].endswith("recordings: cannot be read: Too many levels of symbolic links")
 
 
 def test_replay_obeys_keys_on_a_terminal(tmp_path: Path) -> None:
