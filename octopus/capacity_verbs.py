@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import to_builtins
 
-from octopus.core.errors import printable
+from octopus.core.errors import InvalidDocument, NoSuchTarget, printable
 from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load
 from octopus.printing import table, to_json
 
@@ -45,7 +45,9 @@ def _never_an_argument(context: typer.Context, value: str) -> str:
     return value
 
 
-Url = Annotated[str, typer.Option("--url", metavar="URL", help="Ask the running gateway there (its admin), without a configuration.")]
+Url = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="Ask the running gateway there (its admin), without a configuration.")
+]
 TokenFile = Annotated[
     Path | None, typer.Option("--token-file", metavar="FILE", help="Its token for the gateway; else OCTOPUS_TOKEN in the environment.")
 ]
@@ -64,7 +66,7 @@ def simulate(
     more: Annotated[int | None, typer.Option("--number", "-n", min=0, help="Instances to add to each app.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
-    url: Url = "",
+    url: Url = None,
     token_file: TokenFile = None,
     token: Token = "",
     ca_file: CaFile = "",
@@ -75,15 +77,24 @@ def simulate(
     an app that runs already is taken for its upgrade; with -n instances are added. Exit status 0 when all surely fit, 1 when not,
     65 when the document is wrong.
     """
-    loaded = None if url else load(config)
+    if url is None and (token_file or ca_file):
+        raise typer.BadParameter("--token-file and --ca-file go with --url")
+    loaded = load(config) if url is None else None
     from octopus import forecast, forecast_remote, forecast_tables, log
 
     log.configure(level="critical")
-    if loaded is not None:
-        found = asyncio.run(forecast.simulate(loaded, app, more))
-    else:
-        secret = forecast_remote.read_token(token_file) if token_file else token and forecast_remote.checked(token, "OCTOPUS_TOKEN")
-        found = asyncio.run(forecast_remote.simulate_at(url, forecast.question(app, more), secret, ca_file=ca_file))
+    asked = forecast.question(app, more)
+    try:
+        if loaded is not None:
+            found = asyncio.run(forecast.simulate(loaded, asked))
+        else:
+            secret = forecast_remote.read_token(token_file) if token_file else token and forecast_remote.checked(token, "OCTOPUS_TOKEN")
+            found = asyncio.run(forecast_remote.simulate_at(url or "", asked, secret, ca_file=ca_file))
+    except InvalidDocument as error:
+        named = "standard input" if app == forecast.STANDARD_INPUT else app
+        raise InvalidDocument(error.faults, source="" if asked.document is None else named) from error
+    except NoSuchTarget as error:
+        raise NoSuchTarget(f"{error}, and there is no such file" if asked.document is None else str(error)) from error
     _sections(found, forecast_tables.simulation(found), as_json=as_json)
     raise typer.Exit(int(not found.fits))
 

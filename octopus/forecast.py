@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,19 +24,17 @@ async def capacity(config: Config) -> Report:
     return report(Seen(await _read(config)))
 
 
-async def simulate(config: Config, name: str, more: int | None = None) -> Simulation:
-    """Return what becomes of ``name``: a file of Marathon JSON, ``-`` for standard input, an app's id or a group's.
-
-    ``more`` instances of each are added; None for what it asks for beyond what runs, and for the upgrade of a document's app that runs
-    already. Raise InvalidDocument (65), NoSuchTarget, InvalidTarget,
-    ConfigError, BadUpstream, OrchestratorUnavailable.
-    """
-    asked = question(name, more)
+async def simulate(config: Config, asked: Question) -> Simulation:
+    """Return what becomes of what is asked. Raise InvalidDocument (65), NoSuchTarget, ConfigError, BadUpstream, OrchestratorUnavailable."""
     return answer(Seen(await _read(config)), asked)
 
 
 def question(name: str, more: int | None) -> Question:
-    """Return what is asked about a file, standard input or a name. Raise InvalidTarget, InvalidDocument."""
+    """Return what is asked about ``name``: a file of Marathon JSON, ``-`` for standard input, an app's id or a group's.
+
+    ``more`` instances of each are added; None for what it asks for beyond what runs, and for the upgrade of a document's app that runs
+    already. Raise InvalidTarget, InvalidDocument.
+    """
     body = document(name)
     return Question(document=body, id=name if body is None else "", more=more)
 
@@ -43,17 +43,28 @@ def document(name: str) -> bytes | None:
     """Return the bytes of a file or of standard input, None where ``name`` is no file. Raise InvalidTarget, InvalidDocument."""
     if name == STANDARD_INPUT:
         body = sys.stdin.buffer.read(MAX_DOCUMENT + 1)
-    elif Path(name).is_file():
+    elif not name:
+        raise InvalidTarget(notice="an empty name; expected a file, -, or an id in Marathon (/ for all its apps)")
+    elif _is_file(name):
         try:
             with Path(name).open("rb") as file:
                 body = file.read(MAX_DOCUMENT + 1)
         except OSError as error:
-            raise InvalidTarget(notice=f"{printable(name)}: {error.strerror}") from error
+            raise InvalidTarget(notice=f"{printable(name)}: cannot be read: {error.strerror}") from error
     else:
         return None
     if len(body) > MAX_DOCUMENT:
         raise InvalidDocument([("", f"is longer than {MAX_DOCUMENT} bytes")])
     return body
+
+
+def _is_file(name: str) -> bool:
+    """Tell whether ``name`` is a file, or a pipe, as a shell's ``<(…)`` is; else it is an id, and may look like any path."""
+    try:
+        mode = os.stat(name).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 async def _read(config: Config) -> Cluster:

@@ -42,8 +42,10 @@ class _Problem(msgspec.Struct, frozen=True):
     errors: Sequence[_Fault] = ()
 
 
+_NEEDED = "the gateway asks for a token: --token-file FILE, or OCTOPUS_TOKEN in the environment"
+_UNKNOWN = "the gateway knows no such token (the [admin] tokens_file there)"
+
 _REFUSALS: dict[int, type[OctopusError]] = {
-    401: AuthenticationFailed,
     403: AccessDenied,
     404: NoSuchTarget,
     429: TooManySessions,
@@ -57,7 +59,7 @@ def read_token(path: Path) -> str:
         with path.open("rb") as file:
             token = file.read(MAX_TOKEN + 1).strip()
     except OSError as error:
-        raise InvalidTarget(notice=f"{printable(str(path))}: {error.strerror}") from error
+        raise InvalidTarget(notice=f"{printable(str(path))}: cannot be read: {error.strerror}") from error
     return checked(token.decode("ascii", "replace"), str(path))
 
 
@@ -74,6 +76,8 @@ async def simulate_at(url: str, asked: Question, token: str = "", *, ca_file: st
     Raise InvalidDocument (65), NoSuchTarget (68), AuthenticationFailed and AccessDenied (77), ControlUnavailable (69), BadUpstream.
     """
     headers = {"Content-Type": "application/json", "User-Agent": "octopus"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    if not url.startswith(("http://", "https://")):
+        raise InvalidTarget(notice=f"--url {printable(url)!r}: expected http://HOST:PORT or https://HOST:PORT")
     target = url.rstrip("/") + PATH
     try:
         async with (
@@ -85,6 +89,8 @@ async def simulate_at(url: str, asked: Question, token: str = "", *, ca_file: st
                 body += piece
                 if len(body) > MAX_ANSWER:
                     raise BadUpstream(target, f"an answer of more than {MAX_ANSWER} bytes")
+            if response.status_code == 401:
+                raise AuthenticationFailed(notice=_UNKNOWN if token else _NEEDED)
             return _answer(target, response.status_code, bytes(body))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         why = printable(str(error) or type(error).__name__)
@@ -115,5 +121,5 @@ def _answer(source: str, status: int, body: bytes) -> Simulation:
 def _trust(ca_file: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError([f"{printable(ca_file)}: holds no certificates that can be used: {error}"]) from error
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError([f"{printable(ca_file)}: holds no certificates that can be used: {error.strerror or error}"]) from error

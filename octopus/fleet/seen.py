@@ -101,7 +101,7 @@ class Seen:
         apps = self.cluster.marathon.apps
         group = sorted(app for app in apps if app == path or app.startswith(path.rstrip("/") + "/"))
         if not group:
-            raise NoSuchTarget(notice=f"Marathon has no app and no group '{printable(path)}', and there is no such file")
+            raise NoSuchTarget(notice=f"Marathon has no app and no group '{printable(path)}'")
         return [apps[app] for app in group]
 
     def placed(self, app: App) -> list[Placed]:

@@ -170,7 +170,32 @@ async def test_what_cannot_be_simulated(tmp_path: Path) -> None:
         assert "\x1b" not in wrong.err
         unknown = await there.octopus("simulate", "/nothing/here")
         assert (unknown.status, unknown.out) == (68, "")
-        assert "no app and no group '/nothing/here'" in unknown.err
+        assert unknown.err == "octopus: Marathon has no app and no group '/nothing/here', and there is no such file\n"
+
+
+async def test_a_name_that_is_no_app_never_passes_a_gate(tmp_path: Path) -> None:
+    """An empty name, as of a variable that is not set, must not be everything that runs; a document that is wrong is named."""
+    async with ground(tmp_path) as there:
+        empty = await there.octopus("simulate", "")
+        assert (empty.status, empty.out) == (64, "")
+        assert (await there.octopus("simulate", "/ops/statsd", "--url", "")).status == 64
+        assert (await there.octopus("simulate", "/ops/statsd", "--token-file", "x")).status == 64
+        for name in ("x" * 300, str(tmp_path)):
+            assert (await there.octopus("simulate", name)).status == 68
+        (tmp_path / "cut.json").write_text('{"id": "/a"')
+        for name, said in ((str(tmp_path / "cut.json"), str(tmp_path / "cut.json")), ("-", "standard input")):
+            cut = await there.octopus("simulate", name, given=b'{"id": "/a"')
+            assert (cut.status, cut.err.splitlines()) == (65, [f"octopus: {said}: /: Invalid JSON: Input data was truncated"])
+
+
+async def test_a_document_from_a_pipe_is_read(tmp_path: Path) -> None:
+    """As a shell hands it over: octopus simulate <(jq …)."""
+    async with ground(tmp_path) as there:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        simulating = asyncio.create_task(there.octopus("simulate", str(pipe)))
+        await asyncio.to_thread(pipe.write_text, '{"id": "/a", "cmd": "x", "cpus": 1}')
+        assert (await simulating).out.splitlines()[0] == "/a: all 1 fit"
 
 
 async def test_a_failover_is_said(tmp_path: Path) -> None:
