@@ -113,6 +113,14 @@ op_entries() { # path mark: for each name mark, R, attributes, ./name
     done
     return 0
 }
+op_look() { # directory mark ./names: where that leads, and for each name that is there mark, R, attributes, ./name
+    [ "$have_stat" ] && cd -P "$1" 2>/dev/null || exit 1
+    printf %s "$PWD"
+    format="$2R$format %n"
+    shift 2
+    stat -c "$format" "$@" 2>/dev/null </dev/null
+    return 0
+}
 op_read_link() { # path
     enter "$1"
     [ -L "./$base" ] || fail 'Invalid argument'

@@ -58,6 +58,12 @@ class FileLimits:
     """The most names of a directory, where there is no shell."""
     entries: int = 512
     """Names in a batch."""
+    ahead: int = 64
+    """Names whose attributes are read at once for who asks for one after another."""
+    fresh: float = 0.04
+    """How old what was read ahead may be: as long as an answer is on its way from another town."""
+    listed: int = 20_000
+    """Names of a listed directory that are remembered for that, of one directory; about 60 bytes each."""
     answer: int = 64 * 1024 * 1024
     """The largest answer of one operation: a directory of half a million names."""
     spool: int = 8 * 1024 * 1024 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -21,6 +21,7 @@ from octopus.core.files import (
 from octopus.core.ports import FileReader, FileWriter
 from octopus.engine.file_answers import attributes, entry, is_temporary, temporary
 from octopus.engine.file_changes import DEFAULT_MODE, Opened, change_arguments
+from octopus.engine.file_read_ahead import Found, ReadAhead
 from octopus.engine.file_reader import ShellReader
 from octopus.engine.file_shell import FileShell, new_mark
 from octopus.engine.file_shells import FileShells
@@ -34,7 +35,9 @@ class ShellFiles:
 
     has_shell = True
 
-    def __init__(self, shells: FileShells, container: str, home: bytes, umask: int, agent: str, limits: FileLimits) -> None:
+    def __init__(
+        self, shells: FileShells, container: str, home: bytes, umask: int, agent: str, limits: FileLimits, clock: Callable[[], float]
+    ) -> None:
         self.container = container
         self.home = home
         self._shells = shells
@@ -45,6 +48,7 @@ class ShellFiles:
         self._readers: set[ShellReader] = set()
         self._fetched: tuple[Place, asyncio.Task[bytes]] | None = None
         self._own = OwnDirectories()
+        self._ahead = ReadAhead(self._look, clock, fresh=limits.fresh, most=limits.ahead, names=limits.listed)
 
     async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False, new: bool = False) -> Place:
         """See ``ContainerFiles.resolve``."""
@@ -52,6 +56,10 @@ class ShellFiles:
         self._fetched = None
         if new and (own := self._own.place(path, whole)):
             return own
+        if ahead or new:
+            self._ahead.drop()
+        elif not self._writers and (found := await self._ahead.find(whole, follow=follow)):
+            return Place(asked=path, path=found.path, attributes=found.attributes)
         mark = new_mark()
         if follow and ahead:
             said, rest = await self._shells.begin("FETCH", (b"%d" % self._limits.small,), whole, mark=mark)
@@ -60,19 +68,23 @@ class ShellFiles:
         else:
             said = await self._shells.quick("LOOK", (b"%d" % follow,), whole, mark=mark)
         line, _, real = said.partition(b"\n")
-        found = None if line in (b"-", b"-w") else self._attributes(line)
-        if found is None and real in self._writers:
-            found = await self._writers[real].stat()
-        return Place(asked=path, path=real, attributes=found, vacant=found is None and line == b"-w")
+        there = None if line in (b"-", b"-w") else self._attributes(line)
+        if there is None and real in self._writers:
+            there = await self._writers[real].stat()
+        return Place(asked=path, path=real, attributes=there, vacant=there is None and line == b"-w")
 
     async def entries(self, place: Place) -> AsyncIterator[tuple[FileEntry, ...]]:
         """See ``ContainerFiles.entries``; files that are not whole yet are not shown."""
+        folder = posixpath.join(self.home, place.asked)
+        self._ahead.listing(folder)
         mark = new_mark()
         records = (await self._shells.call("entries", place.path, mark, mark=mark)).split(mark + b"R")[1:]
         with faults(self._agent, "entries"):
             for at in range(0, len(records), self._limits.entries):
                 found = (entry(record) for record in records[at : at + self._limits.entries])
-                yield tuple(one for one in found if not is_temporary(one.name))
+                shown = tuple(one for one in found if not is_temporary(one.name))
+                self._ahead.listed(folder, (one.name for one in shown))
+                yield shown
 
     async def read_link(self, place: Place) -> bytes:
         """See ``ContainerFiles.read_link``."""
@@ -80,6 +92,7 @@ class ShellFiles:
 
     async def open_read(self, place: Place) -> FileReader:
         """See ``ContainerFiles.open_read``."""
+        self._ahead.drop()
         reader = ShellReader(self._shells, place, self._agent, self._limits)
         fetched, self._fetched = self._fetched, None
         if fetched and fetched[0] is place:
@@ -91,6 +104,10 @@ class ShellFiles:
 
     async def open_write(self, place: Place, mode: WriteMode) -> FileWriter:
         """See ``ContainerFiles.open_write``."""
+        with self._ahead.changing():
+            return await self._open_write(place, mode)
+
+    async def _open_write(self, place: Place, mode: WriteMode) -> ShellWriter:
         permissions = (DEFAULT_MODE if mode.mode is None else mode.mode) & 0o7777 & ~self._umask
         found = place.attributes
         shell = await self._shells.get()
@@ -114,42 +131,38 @@ class ShellFiles:
 
     async def change(self, place: Place, changes: AttributeChanges) -> None:
         """See ``ContainerFiles.change``."""
-        self._own.forget()
         if place.path in self._writers:
+            self._own.forget()
             return await self._writers[place.path].change(changes)
-        await self._shells.call("change", place.path, *change_arguments(changes))
+        await self._alter("change", place.path, *change_arguments(changes))
 
     async def make_directory(self, place: Place, mode: int | None = None) -> None:
         """See ``ContainerFiles.make_directory``."""
         permissions = b"" if mode is None else b"%04o" % (mode & 0o7777 & ~self._umask)
-        await self._shells.call("make_directory", place.path, permissions)
+        with self._ahead.changing():
+            await self._shells.call("make_directory", place.path, permissions)
         if mode is None or mode & ~self._umask & 0o300 == 0o300:
             self._own.made(place.path)
 
     async def remove_directory(self, place: Place) -> None:
         """See ``ContainerFiles.remove_directory``."""
-        self._own.forget()
-        await self._shells.call("remove_directory", place.path)
+        await self._alter("remove_directory", place.path)
 
     async def remove(self, place: Place) -> None:
         """See ``ContainerFiles.remove``."""
-        self._own.forget()
-        await self._shells.call("remove", place.path)
+        await self._alter("remove", place.path)
 
     async def rename(self, old: Place, new: Place, *, replace: bool) -> None:
         """See ``ContainerFiles.rename``."""
-        self._own.forget()
-        await self._shells.call("rename", old.path, new.path, b"%d" % replace)
+        await self._alter("rename", old.path, new.path, b"%d" % replace)
 
     async def symlink(self, text: bytes, place: Place) -> None:
         """See ``ContainerFiles.symlink``."""
-        self._own.forget()
-        await self._shells.call("symlink", text, place.path)
+        await self._alter("symlink", text, place.path)
 
     async def link(self, old: Place, new: Place) -> None:
         """See ``ContainerFiles.link``."""
-        self._own.forget()
-        await self._shells.call("link", old.path, new.path)
+        await self._alter("link", old.path, new.path)
 
     async def space(self, place: Place) -> Space:
         """See ``ContainerFiles.space``."""
@@ -161,10 +174,25 @@ class ShellFiles:
 
     async def aclose(self) -> None:
         """Abort what is open."""
+        await self._ahead.aclose()
         for writer in list(self._writers.values()):
             await writer.abort()
         for reader in self._readers:
             await reader.close()
+
+    async def _alter(self, op: str, *arguments: bytes) -> None:
+        """Change something after which nothing that is remembered counts."""
+        self._own.forget()
+        with self._ahead.changing():
+            await self._shells.call(op, *arguments)
+
+    async def _look(self, folder: bytes, names: Sequence[bytes]) -> Mapping[bytes, Found]:
+        """Return what has these names in a directory, as ``resolve`` finds it without following links; what is not told is not there."""
+        mark = new_mark()
+        said = await self._shells.call("look", folder, mark, *(b"./" + name for name in names), mark=mark)
+        where, *records = said.split(mark + b"R")
+        with faults(self._agent, "look"):
+            return {one.name: Found(posixpath.join(where, one.name), one.attributes) for one in map(entry, records)}
 
     async def _create(self, shell: FileShell, path: bytes, mode: WriteMode, permissions: int) -> Opened:
         """Make a temporary file; where there can be none beside a file that may be written, empty that one."""
@@ -197,8 +225,13 @@ class ShellFiles:
         self._writers = {path: other for path, other in self._writers.items() if other is not writer}
 
 
-async def open_shell_files(shells: FileShells, container: str, agent: str, limits: FileLimits) -> ShellFiles | str:
-    """Ask the image what it has. Return why its shell is not enough where that is so. Raise ContainerUnavailable."""
+async def open_shell_files(
+    shells: FileShells, container: str, agent: str, limits: FileLimits, clock: Callable[[], float] | None = None
+) -> ShellFiles | str:
+    """Ask the image what it has; ``clock`` counts seconds, the event loop's where none is given.
+
+    Return why its shell is not enough where that is so. Raise ContainerUnavailable.
+    """
     first, _, home = (await shells.call("hello")).partition(b"\n")
     umask, *missing = first.decode("ascii", "replace").split()
     if missing:
@@ -206,4 +239,5 @@ async def open_shell_files(shells: FileShells, container: str, agent: str, limit
     with faults(agent, "files"):
         if not home.startswith(b"/") or not umask.isdecimal():
             raise BadUpstream("files helper", "no working directory", first + home)
-        return ShellFiles(shells, container, home.removesuffix(b"\n"), int(umask, 8), agent, limits)
+        clock = asyncio.get_running_loop().time if clock is None else clock
+        return ShellFiles(shells, container, home.removesuffix(b"\n"), int(umask, 8), agent, limits, clock)
