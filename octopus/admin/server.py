@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from octopus.admin.slow_clients import HEAD_TIME, protocol
 from octopus.core.errors import ConfigError
 
 MAX_CONNECTIONS = 500
@@ -27,7 +28,8 @@ class AdminServer:
     """Serves ``app`` at ``host:port`` (port 0: any free one), over TLS where there is ``tls_cert``.
 
     ``trusted_proxies`` are the addresses and networks whose X-Forwarded-For and X-Forwarded-Proto count. ``grace`` is how many seconds
-    requests under way get when it ends; ``stop`` is called then, to let go of answers that have no end.
+    requests under way get when it ends, ``head_time`` how many the head of a request may take; ``stop`` is called at the end, to let go
+    of answers that have none.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class AdminServer:
         tls_key: str = "",
         trusted_proxies: Sequence[str] = (),
         grace: int = 2,
+        head_time: float = HEAD_TIME,
         stop: Callable[[], None] | None = None,
     ) -> None:
         self._stop = stop
@@ -47,7 +50,7 @@ class AdminServer:
         self._bound: asyncio.Future[tuple[str, int]] | None = None
         self._config = uvicorn.Config(
             app,
-            http="h11",
+            http=protocol(head_time),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -19,6 +20,9 @@ from octopus.core.errors import InvalidDocument, OctopusError, printable
 
 MAX_BODY = 16 << 20
 """Bytes of a request: a group of apps as Marathon takes it."""
+
+BODY_TIME = 120.0
+"""Seconds that a request's body may take."""
 
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
@@ -59,37 +63,53 @@ PageProblem = Callable[[Request, int, str], Awaitable[Response]]
 API = "/api/"
 
 
-def application(routes: Sequence[BaseRoute], page_problem: PageProblem | None = None) -> Starlette:
-    """Return the application over these routes; what fails is answered as JSON, a page by ``page_problem``."""
+def application(routes: Sequence[BaseRoute], page_problem: PageProblem | None = None, *, body_time: float = BODY_TIME) -> Starlette:
+    """Return the application over these routes; what fails is answered as JSON, a page by ``page_problem``.
+
+    ``body_time`` is how many seconds the body of a request may take.
+    """
 
     async def problem(request: Request, error: Exception) -> Response:
         if page_problem is None or request.url.path.startswith(API):
             return _problem(error)
         if isinstance(error, HTTPException):
-            return await page_problem(request, error.status_code, printable(str(error.detail)))
+            response = await page_problem(request, error.status_code, printable(str(error.detail)))
+            response.headers.update(error.headers or {})
+            return response
         return await page_problem(request, *_known(error))
 
-    return Starlette(
-        routes=list(routes), middleware=[Middleware(_Guarded)], exception_handlers={HTTPException: problem, OctopusError: problem}
+    app = Starlette(
+        routes=list(routes),
+        middleware=[Middleware(_Guarded, body_time)],
+        exception_handlers={HTTPException: problem, OctopusError: problem},
     )
+    app.router.redirect_slashes = False  # it would lead to whatever host the request names
+    return app
 
 
 class _Guarded:
     """Bounds what comes in, adds the headers to what goes out, and lets no bug of ours through to the server."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, body_time: float) -> None:
         self._app = app
+        self._body_time = body_time
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        received, begun = 0, False
+        received, more, begun = 0, True, False
+        until = asyncio.get_running_loop().time() + self._body_time
 
         async def bounded() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, more
+            try:
+                async with asyncio.timeout_at(until if more else None):  # what comes after a body is the client's leave
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(408, "the request took too long", headers={"connection": "close"}) from error
             received += len(message.get("body", b""))
+            more = message.get("more_body", False)
             if received > MAX_BODY:
                 raise HTTPException(413, f"more than {MAX_BODY} bytes")
             return message

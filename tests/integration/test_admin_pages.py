@@ -271,6 +271,13 @@ async def test_nothing_that_comes_from_elsewhere_acts_in_a_page(tmp_path: Path) 
         assert (EVIL in echoed.text, "</textarea>&lt;" in echoed.text) == (False, False)
 
 
+async def test_a_wrong_method_is_told_the_right_ones(here: Admin) -> None:
+    """As HTTP wants it (RFC 9110, 15.5.6), of a page as of a call."""
+    for path, allowed in (("/tasks", "GET"), ("/logout", "POST"), ("/api/v1/tasks", "GET")):
+        found = await here.client.request("GET" if allowed == "POST" else "POST", path)
+        assert (found.status_code, allowed in found.headers["allow"].split(", ")) == (405, True), path
+
+
 async def test_what_is_asked_for_wrongly_is_refused_in_a_line(here: Admin) -> None:
     """Limits, cursors and names are what they are."""
     for path in ("sessions?limit=0", "sessions?limit=1001", "audit?cursor=-1", "tasks?cursor=x", "sessions?outcome=x", "unique?limit=9e9"):

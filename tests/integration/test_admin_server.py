@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -40,14 +41,16 @@ async def bug(request: Request) -> JSONResponse:
 
 
 @asynccontextmanager
-async def served(*dependencies: Dependency, registry: CollectorRegistry | None = None, **options: Any) -> AsyncIterator[str]:
+async def served(
+    *dependencies: Dependency, registry: CollectorRegistry | None = None, body_time: float = 60, **options: Any
+) -> AsyncIterator[str]:
     """Serve the probes and two routes of the test's own; give the address."""
 
     async def asked() -> Sequence[Dependency]:
         return dependencies
 
     own = [Route("/who", who, methods=["GET", "POST"]), Route("/bug", bug)]
-    app = application([*probes.routes(asked, registry or CollectorRegistry()), *own])
+    app = application([*probes.routes(asked, registry or CollectorRegistry()), *own], body_time=body_time)
     server = AdminServer(app, host="127.0.0.1", port=0, **options)
     running = asyncio.create_task(server.run())
     try:
@@ -106,6 +109,28 @@ async def test_a_request_without_end_is_cut_off() -> None:
     async with served() as at, httpx.AsyncClient(timeout=60) as client:
         assert (await client.post(f"http://{at}/who", content=b"x" * 1000)).json()["bytes"] == 1000
         assert (await client.post(f"http://{at}/who", content=b"x" * (MAX_BODY + 1))).status_code == 413
+
+
+async def test_a_request_that_does_not_come_is_not_waited_for() -> None:
+    """Neither its head, at the first request or a later one, nor its body: whoever just holds connections takes the place of nobody."""
+    begun = b"GET /who HTTP/1.1\r\nHost: x\r\n"
+    body = b"POST /who HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
+    cases = ((b"", []), (begun, []), (begun + b"\r\n" + begun, [b"200"]), (body, [b"408"]))
+    async with served(head_time=1, body_time=1) as at:
+        for sent, answered in cases:
+            reader, writer = await asyncio.open_connection(*at.split(":"))
+            writer.write(sent)
+            told = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            assert re.findall(rb"HTTP/1.1 (\d+)", told) == answered, sent
+
+
+async def test_a_slash_too_many_leads_nowhere() -> None:
+    """Least of all to the host that the request names."""
+    async with served() as at, httpx.AsyncClient(base_url=f"http://{at}") as client:
+        found = await client.get("/who/", headers={"Host": "evil.example"})
+    assert (found.status_code, "location" in found.headers) == (404, False)
 
 
 async def test_only_a_named_proxy_says_who_somebody_is() -> None:
