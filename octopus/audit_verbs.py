@@ -16,7 +16,7 @@ import typer
 from msgspec import to_builtins
 
 from octopus.core.errors import printable
-from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load, text
 from octopus.printing import table, to_json
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def verify(
     epilog="Examples: octopus sessions --live · octopus sessions --login alice --app '/web/**' --since 2d --json | jq -r '.[].session'"
 )
 def sessions(
-    login: Annotated[str, typer.Option(help="Of this person.")] = "",
-    app: Annotated[str, typer.Option(help="In this app: a part of its id, or a glob.")] = "",
+    login: Annotated[str, typer.Option(metavar="LOGIN", help="Of this person.")] = "",
+    app: Annotated[str, typer.Option(metavar="APP", help="In this app: a part of its id, or a glob.")] = "",
     client: Annotated[str, typer.Option(metavar="ADDRESS", help="From this address or network (10.0.0.0/8).")] = "",
     since: Annotated[str, typer.Option(metavar="TIME", help="Live after: 2026-01-31, 2026-01-31T14:00 (UTC), or so long ago: 12h.")] = "",
     until: Annotated[str, typer.Option(metavar="TIME", help="Live before.")] = "",
     live: Annotated[bool, typer.Option("--live", help="Not over yet.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="The latest so many.")] = 1000,
+    limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=1_000_000, help="The latest so many.")] = 1000,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
@@ -84,14 +84,16 @@ def sessions(
     if as_json:
         print(to_json([to_builtins(one) for one in found]))
         return
-    rows = [[one.session, one.login, one.client, one.app, one.task, one.began[:19], one.ended[:19], _outcome(one)] for one in found]
+    rows = [
+        [one.session, one.login, one.client, one.app, one.task, _seconds(one.began), _seconds(one.ended), _outcome(one)] for one in found
+    ]
     table(["session", "login", "client", "app", "task", "began", "ended", "outcome"], rows, as_json=False)
 
 
 @verbs.command(epilog="Examples: octopus replay s-0123456789abcdef --idle-limit 2 · octopus replay web.cast --text | less")
 def replay(
     recording: Annotated[str, typer.Argument(metavar="SESSION|FILE", help="A session with a recording, or an asciicast v2 file.")],
-    speed: Annotated[float, typer.Option(min=0.1, max=100.0, help="So many times as fast.")] = 1.0,
+    speed: Annotated[float, typer.Option(metavar="FACTOR", min=0.1, max=100.0, help="So many times as fast.")] = 1.0,
     idle_limit: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Shorten pauses to this; 0 keeps them.")] = 0.0,
     start: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Begin so long after the beginning.")] = 0.0,
     text: Annotated[bool, typer.Option("--text", help="Print what the screen showed as text.")] = False,
@@ -123,8 +125,8 @@ def replay(
 
 @verbs.command(epilog="Example: octopus kill s-0123456789abcdef --reason 'change freeze'")
 def kill(
-    session: Annotated[str, typer.Argument(help="The session, as octopus sessions --live lists it.")],
-    reason: Annotated[str, typer.Option(help="Told to the person, and on the audit trail.")] = "",
+    session: Annotated[str, typer.Argument(metavar="SESSION", callback=text, help="The session, as octopus sessions --live lists it.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", callback=text, help="Told to the person, and on the audit trail.")] = "",
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """End a live session.
@@ -153,6 +155,11 @@ def prune(
 
     for line in asyncio.run(operations.prune(load(config), dry_run=dry_run, unshipped=unshipped)):
         print(printable(line, MAX_TEXT))
+
+
+def _seconds(time: str) -> str:
+    """Return a time of the trail without its fractions."""
+    return f"{time[:19]}Z" if time else ""
 
 
 def _outcome(one: PastSession) -> str:

@@ -63,7 +63,7 @@ def simulate(
     app: Annotated[
         str, typer.Argument(metavar="APP", help="A file of Marathon JSON (one app, several, a group), -, or an id in Marathon.")
     ],
-    more: Annotated[int | None, typer.Option("--number", "-n", min=0, help="Instances to add to each app.")] = None,
+    more: Annotated[int | None, typer.Option("--number", "-n", metavar="NUMBER", min=0, help="Instances to add to each app.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
     url: Url = None,

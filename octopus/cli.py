@@ -144,7 +144,9 @@ def demo() -> None:
 
 @verbs.command(epilog="Examples: octopus tasks logging · octopus tasks '/logging/**' · octopus tasks --json | jq -r '.[].task'")
 def tasks(
-    pattern: Annotated[str, typer.Argument(help="An app, a task id or its start, or a glob over app ids; all when left out.")] = "",
+    pattern: Annotated[
+        str, typer.Argument(metavar="PATTERN", help="An app, a task id or its start, or a glob over app ids; all when left out.")
+    ] = "",
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:

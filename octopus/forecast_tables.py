@@ -59,7 +59,8 @@ def _losses(what_if: WhatIf) -> str:
     if not what_if.losses or not what_if.losses[0].unplaced:
         return f"any one agent may be lost: its instances fit elsewhere; {more}"
     worst = what_if.losses[0]
-    return f"without {worst.hostname}, {worst.unplaced} instances would find no other place ({', '.join(worst.apps)}); {more}"
+    instances = "1 instance" if worst.unplaced == 1 else f"{worst.unplaced} instances"
+    return f"without {worst.hostname}, {instances} would find no other place ({', '.join(worst.apps)}); {more}"
 
 
 def _agent(report: Report, at: int) -> list[str]:
@@ -101,7 +102,7 @@ def _verdict(outcome: Outcome) -> str:
     if not placed.asked:
         return f"{placed.app}: no more instances are asked for than run"
     if placed.fits:
-        return f"{placed.app}: all {placed.asked} fit"
+        return f"{placed.app}: the one that is asked for fits" if placed.asked == 1 else f"{placed.app}: all {placed.asked} fit"
     return f"{placed.app}: {_bounds(placed.least, placed.most)} of {placed.asked} fit{_caution(placed)}"
 
 

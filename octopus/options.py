@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from octopus.core.errors import printable
+
 if TYPE_CHECKING:
     from octopus.config import Config
 
@@ -14,6 +16,13 @@ DEFAULT_CONFIG = Path("/etc/octopus/octopus.toml")
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration (TOML).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
+
+
+def text(value: str) -> str:
+    """Return an argument that is told to others. Raise BadParameter when its bytes are no text."""
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise typer.BadParameter(f"{printable(value)} is no UTF-8 text")
+    return value
 
 
 def load(path: Path) -> Config:

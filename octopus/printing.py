@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from octopus.core.errors import printable
 
 MAX_CELL = 1000
+MIN_WIDTH = 80
+"""Columns of a table on a terminal that is narrower: it wraps, and nothing is left out."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool) -> None:
@@ -21,10 +23,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool) 
         from rich.table import Table
         from rich.text import Text
 
-        drawn = Table(*head, box=None, header_style="bold", pad_edge=False)
+        drawn = Table(box=None, header_style="bold", pad_edge=False)
+        for name in head:
+            drawn.add_column(name, no_wrap=name == "session")  # which is there to be copied
         for row in rows:
             drawn.add_row(*(Text(printable(cell, MAX_CELL), overflow="fold") for cell in row))
-        Console().print(drawn)
+        console = Console()
+        console.width = max(console.width, MIN_WIDTH)
+        console.print(drawn)
     else:
         for row in [head, *rows]:
             print("\t".join(printable(cell, MAX_CELL) for cell in row))

@@ -11,7 +11,7 @@ import typer
 from msgspec import to_builtins
 
 from octopus.core.errors import printable
-from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load
+from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load, text
 from octopus.printing import table, to_json
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def unique(
 
 @unique_verbs.command("scale", epilog="Example: octopus unique scale /ops/statsd")
 def scale(
-    app: Annotated[str, typer.Argument(metavar="APP", help="The app's id in Marathon.")],
+    app: Annotated[str, typer.Argument(metavar="APP", callback=text, help="The app's id in Marathon.")],
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:

@@ -6,6 +6,7 @@ Relative paths are relative to the configuration file's directory, which comes i
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,8 @@ from octopus.config.fields import shown
 
 MAX_SECRET = 64 * 1024
 """Bytes of a secret file."""
+MAX_SOCKET_DIRECTORY = 90
+"""Bytes of the path of a directory for sockets: unix(7) has room for 107, with the socket's own name."""
 CREDENTIAL = "credential"
 """Marks the kinds of keys that a systemd credential may fill."""
 
@@ -81,6 +84,13 @@ def _directory_if_any(value: str, info: ValidationInfo) -> str:
     return _directory(value, info) if value else ""
 
 
+def _socket_directory(value: str, info: ValidationInfo) -> str:
+    path = _directory(value, info)
+    if len(os.fsencode(path)) > MAX_SOCKET_DIRECTORY:
+        raise ValueError(f"{shown(path)} is too long for sockets in it; expected at most {MAX_SOCKET_DIRECTORY} bytes")
+    return path
+
+
 def _resolve(value: str, info: ValidationInfo) -> Path:
     if "\0" in value:
         raise ValueError("a path holds no NUL")
@@ -96,3 +106,5 @@ Secret = Annotated[SecretStr, BeforeValidator(_secret), CREDENTIAL]
 """The content of a private file; it does not show in a repr."""
 Directory = Annotated[str, AfterValidator(_directory)]
 """An absolute path where a directory is or can be made."""
+SocketDirectory = Annotated[str, AfterValidator(_socket_directory)]
+"""As Directory, and short enough for the name of a socket in it."""

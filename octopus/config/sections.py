@@ -30,7 +30,7 @@ from octopus.config.fields import (
     UserFilter,
     Workers,
 )
-from octopus.config.files import Directory, File, OptionalDirectory, PrivateFile, Secret
+from octopus.config.files import Directory, File, OptionalDirectory, PrivateFile, Secret, SocketDirectory
 from octopus.config.measures import Capacity, Metrics, Usage
 from octopus.config.section import NO_SECRET, Section
 from octopus.config.urls import EngineUrl, HttpUrls, LdapUrls, ZooKeeperUrl
@@ -59,7 +59,7 @@ class Ssh(Section):
     """Of a worker's time for bulk data while somebody types in one of its sessions; 1 is no limit."""
     post_quantum: Literal["preferred", "required"] = "preferred"
     """Whether connections are taken whose key exchange a quantum computer could undo later, from clients that know no better."""
-    runtime_directory: Directory = "/run/octopus"
+    runtime_directory: SocketDirectory = "/run/octopus"
     """Sockets and locks of the running gateway; a restart finds the sessions of the one before through it."""
     trusted_user_ca_keys: File = ""
     proxy_protocol: bool = False

@@ -14,6 +14,7 @@ from typing import IO
 import pytest
 
 from octopus.identity.passwords import read_hash, verify
+from octopus.printing import table
 from tests.parts.engines import Engine
 
 VERBS = (
@@ -168,6 +169,45 @@ def test_a_directory_that_cannot_be_looked_at_is_a_fault_of_the_configuration(tm
     assert f"octopus: {path}:2: ssh.{key}: '/xxx" in ended.stderr
     assert "File name too long; expected the path of a directory" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_runtime_directory_leaves_room_for_sockets(tmp_path: Path) -> None:
+    """Found by check and not by the start that fails."""
+    path = tmp_path / "octopus.toml"
+    path.write_text(f'[ssh]\nruntime_directory = "/{"x" * 95}"\n')
+    ended = octopus("check", "--config", str(path))
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert f"{path}:2: ssh.runtime_directory: " in ended.stderr
+    assert "is too long for sockets in it; expected at most 90 bytes" in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [["kill", "s-\udcff"], ["kill", "s-1", "--reason", "\udcff"], ["unique", "scale", "/\udcff"]])
+def test_arguments_that_are_no_text_are_64(arguments: list[str]) -> None:
+    """Where others are told of them."""
+    ended = octopus(*arguments)
+    assert (ended.returncode, ended.stdout) == (64, "")
+    assert "\\xff is no UTF-8 text" in ended.stderr
+
+
+def test_a_narrow_terminal_leaves_nothing_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines wrap, and what is there to be copied stays in one piece."""
+    monkeypatch.setenv("COLUMNS", "10")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    row = [
+        "s-0123456789abcdef",
+        "alice",
+        "192.0.2.117:51078",
+        "/web/frontend",
+        "t" * 60,
+        "2026-11-26T07:29:06Z",
+        "2026-11-26T07:29:06Z",
+        "ended 0",
+    ]
+    table(["session", "login", "client", "app", "task", "began", "ended", "outcome"], [row], as_json=False)
+    shown = capsys.readouterr().out
+    assert "s-0123456789abcdef" in shown
+    assert "alice" in shown
+    assert shown.count("t") >= 60
 
 
 def test_a_password_is_hashed_from_a_pipe() -> None:

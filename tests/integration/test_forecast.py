@@ -136,7 +136,7 @@ async def test_simulating_a_change(tmp_path: Path) -> None:
     async with ground(tmp_path) as there:
         app = {"id": "/ops/statsd", **STATSD}
         more = await there.octopus("simulate", there.file(app), "-n", "1")
-        assert (more.status, more.out.splitlines()[0]) == (0, "/ops/statsd: all 1 fit")
+        assert (more.status, more.out.splitlines()[0]) == (0, "/ops/statsd: the one that is asked for fits")
         scaled = await there.octopus("simulate", there.file({"id": "/ops/statsd", "instances": 4}))
         assert (scaled.status, scaled.out.splitlines()[0]) == (1, "/ops/statsd: 1 of 2 fit")
         moved = await there.octopus("simulate", there.file({"id": "/ops/statsd", "cpus": 4}))
@@ -195,7 +195,7 @@ async def test_a_document_from_a_pipe_is_read(tmp_path: Path) -> None:
         os.mkfifo(pipe)
         simulating = asyncio.create_task(there.octopus("simulate", str(pipe)))
         await asyncio.to_thread(pipe.write_text, '{"id": "/a", "cmd": "x", "cpus": 1}')
-        assert (await simulating).out.splitlines()[0] == "/a: all 1 fit"
+        assert (await simulating).out.splitlines()[0] == "/a: the one that is asked for fits"
 
 
 async def test_a_failover_is_said(tmp_path: Path) -> None:
