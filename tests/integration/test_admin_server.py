@@ -115,7 +115,7 @@ async def test_a_request_that_does_not_come_is_not_waited_for() -> None:
     """Neither its head, at the first request or a later one, nor its body: whoever just holds connections takes the place of nobody."""
     begun = b"GET /who HTTP/1.1\r\nHost: x\r\n"
     body = b"POST /who HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
-    cases = ((b"", []), (begun, []), (begun + b"\r\n" + begun, [b"200"]), (body, [b"408"]))
+    cases: tuple[tuple[bytes, list[bytes]], ...] = ((b"", []), (begun, []), (begun + b"\r\n" + begun, [b"200"]), (body, [b"408"]))
     async with served(head_time=1, body_time=1) as at:
         for sent, answered in cases:
             reader, writer = await asyncio.open_connection(*at.split(":"))
