@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
+from functools import partial
 
 import asyncssh
 
@@ -27,6 +28,16 @@ class _TunnelStream(PlainStream):
         if not data and self._connection.is_closed():
             raise ConnectionResetError("the SSH connection is lost")
         return data
+
+
+class _HeldChannel(asyncssh.SSHUNIXChannel[bytes]):
+    """A channel that grants no more while it holds back what came: asyncssh grants a whole window for each part that it lets go."""
+
+    def _deliver_data(self, data: bytes, datatype: int | None) -> None:
+        if not self._recv_buf:
+            super()._deliver_data(data, datatype)
+        elif self._session is not None:
+            self._session.data_received(data, datatype)
 
 
 class SshTunnel:
@@ -104,8 +115,15 @@ class SshTunnel:
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
+            connection.create_unix_channel = partial(_held_channel, connection)  # type: ignore[method-assign]
             await connection.forward_local_path(self.path, self._remote)
         except BaseException:
             connection.abort()
             raise
         self._connection = connection
+
+
+def _held_channel(
+    connection: asyncssh.SSHClientConnection, encoding: str | None, errors: str, window: int, max_pktsize: int
+) -> asyncssh.SSHUNIXChannel[bytes]:
+    return _HeldChannel(connection, asyncio.get_running_loop(), encoding, errors, window, max_pktsize)

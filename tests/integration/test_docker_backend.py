@@ -148,7 +148,7 @@ async def test_a_slow_reader_stops_the_container_and_not_our_memory(backend: Doc
         await anext(output)
         await asyncio.to_thread(_first_seconds_of_flood)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for _ in range(20):
+        for _ in range(40):
             await anext(output)
             await asyncio.to_thread(_first_seconds_of_flood)
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
