@@ -11,6 +11,7 @@ import pytest
 from octopus.core.errors import ContainerUnavailable, InvalidRequest
 from octopus.core.ports import ExecBackend, ExecStream
 from octopus.core.types import ExecSpec, Exit, Pty, Target, TermSize
+from tests.streams import until
 
 
 class ExecBackendContract:
@@ -54,6 +55,27 @@ class ExecBackendContract:
             await stream.write(b"half a line")
             await stream.write_eof()
             assert b"".join([part.data async for part in output]) == b"half a line"
+            assert (await stream.wait()).status == 0
+
+    async def test_what_is_offered_and_what_is_yielded_is_all_there_is(self, exec_backend: ExecBackend, exec_target: Target) -> None:
+        """Output that is taken at once and output that is not are together the command's, in its order; input at once arrives."""
+        said: list[bytes] = []
+        offered = 0
+
+        def take(data: bytes) -> bool:
+            nonlocal offered
+            offered += 1
+            if offered % 3:
+                said.append(data)
+            return bool(offered % 3)
+
+        async with exec_backend.start(exec_target, spec_for("stty -echo; echo ready; cat", pty=PTY)) as stream:
+            stream.offer(take)
+            typing = asyncio.create_task(type_lines(stream, said))
+            async for part in stream.output():
+                said.append(part.data)
+            await typing
+            assert b"".join(said).replace(b"\r", b"") == b"ready\n" + b"".join(b"%d\n" % number for number in range(30))
             assert (await stream.wait()).status == 0
 
     async def test_a_signal_ends_the_command(self, exec_backend: ExecBackend, exec_target: Target) -> None:
@@ -110,6 +132,16 @@ async def run_to_end(backend: ExecBackend, target: Target, spec: ExecSpec, stdin
         parts = [part async for part in stream.output()]
         out, err = (b"".join(part.data for part in parts if part.stderr is side) for side in (False, True))
         return out, err, await stream.wait()
+
+
+async def type_lines(stream: ExecStream, said: list[bytes]) -> None:
+    """Type 30 lines, each once all before it was said, at once where that can be done; then the end."""
+    for number in range(30):
+        await until(lambda number=number: b"".join(said).count(b"\n") > number)  # type: ignore[misc]
+        line = b"%d\n" % number
+        if not stream.write_now(line):
+            await stream.write(line)
+    await stream.write_eof()
 
 
 async def _feed(stream: ExecStream, stdin: bytes, *, tty: bool) -> None:

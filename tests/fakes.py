@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from octopus.core.errors import ContainerUnavailable, InvalidRequest
 from octopus.core.ports import ExecStream
+from octopus.core.short_way import Take
 from octopus.core.types import ExecSpec, Exit, Output, Target, TermSize
 
 
@@ -28,15 +29,29 @@ class FakeExecStream:
         self.resized = asyncio.Event()
         self._input: asyncio.Queue[bytes] = asyncio.Queue(capacity)
         self._output: asyncio.Queue[Output | None] = asyncio.Queue()
+        self._take: Take | None = None
+        self._reading = False
         self._room = asyncio.Semaphore(capacity)
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._task = asyncio.get_running_loop().create_task(self._run(program))
 
     async def output(self) -> AsyncIterator[Output]:
         """Yield what the program says, to its end."""
-        while output := await self._output.get():
+        while output := await self._next():
             self._room.release()
             yield output
+
+    def offer(self, take: Take) -> None:
+        """Offer what the program says."""
+        self._take = take
+
+    def write_now(self, data: bytes) -> bool:
+        """Give the program input, unless much is waiting."""
+        if self._input.full():
+            return False
+        self.written += data
+        self._input.put_nowait(data)
+        return True
 
     async def write(self, data: bytes) -> None:
         """Give the program input."""
@@ -72,6 +87,8 @@ class FakeExecStream:
 
     async def say(self, data: bytes, *, stderr: bool = False) -> None:
         """For the program: write; waits while the caller is slow."""
+        if self._take and not stderr and self._reading and self._output.empty() and self._take(data):
+            return
         await self._room.acquire()
         self._output.put_nowait(Output(data=data, stderr=stderr))
 
@@ -85,6 +102,13 @@ class FakeExecStream:
         """End the program as leaving the context does."""
         self._task.cancel()
         await asyncio.wait({self._task})
+
+    async def _next(self) -> Output | None:
+        self._reading = True
+        try:
+            return await self._output.get()
+        finally:
+            self._reading = False
 
     async def _run(self, program: Program) -> None:
         try:

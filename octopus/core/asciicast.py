@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 
 import msgspec
 
@@ -53,6 +54,15 @@ class Asciicast:
             return self._event("m", printable(event.text, MAX_MARK), at)
         code = "o" if isinstance(event, Output) else "i"
         return self._event(code, self._texts[code].decode(event.data), at)
+
+    def state(self) -> dict[str, tuple[bytes, int]]:
+        """Return how far the characters have come, for ``restore``."""
+        return {code: text.getstate() for code, text in self._texts.items()}
+
+    def restore(self, state: Mapping[str, tuple[bytes, int]]) -> None:
+        """Forget what was encoded since: its line was written nowhere."""
+        for code, text in self._texts.items():
+            text.setstate(state[code])
 
     def finish(self, at: float) -> bytes:
         """Return what is left: characters that never became whole."""

@@ -10,6 +10,7 @@ from octopus.core.files import AttributeChanges, FileAttributes, FileEntry, Pass
 from octopus.core.forwarding import Side
 from octopus.core.placement_app import App
 from octopus.core.placement_rules import Rules
+from octopus.core.short_way import ShortWay
 from octopus.core.types import Allow, AuditEvent, ExecSpec, Exit, Identity, Output, Target, TermSize
 from octopus.core.unique_actions import Rescaled
 
@@ -36,8 +37,8 @@ class Directory(Protocol):
         ...
 
 
-class ExecStream(Protocol):
-    """A started command in a container."""
+class ExecStream(ShortWay, Protocol):
+    """A started command in a container; only a terminal's output may go the short way."""
 
     container: str
     """The engine's id of the container that was entered."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from octopus.core.docker_frames import FrameDecoder
 from octopus.core.errors import ContainerUnavailable, InvalidRequest, OctopusError
+from octopus.core.short_way import Take
 from octopus.core.types import Exit, Output, TermSize
 from octopus.engine.containers import ContainerGone, inspect
 from octopus.engine.engines import Engine
@@ -70,6 +71,21 @@ class DockerExecStream:
                 self.complete = True
         finally:
             self._ended.set()
+
+    def offer(self, take: Take) -> None:
+        """Offer a terminal's output first; what comes without one has frames to be taken off."""
+        if self._tty:
+            self._stream.offer(take)
+
+    def write_now(self, data: bytes) -> bool:
+        """Send input that need not wait."""
+        try:
+            sent = self._stream.write_now(data)
+        except OSError:
+            return False
+        if sent:
+            self._last = data[-1:]
+        return sent
 
     async def write(self, data: bytes) -> None:
         """Send input; input for a command that has ended is dropped, as a pipe nobody reads from is not our fault."""

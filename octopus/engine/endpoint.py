@@ -11,7 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 from octopus.core.types import EngineAddress
 from octopus.engine.ssh_tunnel import SshTunnel
 from octopus.engine.tls_sessions import resume
-from octopus.engine.transport import ByteStream, connect_tcp, connect_tls, connect_unix
+from octopus.engine.tls_stream import connect_tls
+from octopus.engine.transport import ByteStream, connect_tcp, connect_unix
 
 SOCKET = "/var/run/docker.sock"
 _PORTS = {"http": 2375, "https": 2376, "ssh": 22}

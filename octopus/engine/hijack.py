@@ -38,6 +38,8 @@ class Hijacked:
         self._stream = stream
         self._early = early
         self.write = stream.write
+        self.write_now = stream.write_now
+        self.offer = stream.offer
         self.write_eof = stream.write_eof
         self.close = stream.close
 

@@ -18,6 +18,7 @@ import httpx
 from octopus.core.decoders import RecordIO
 from octopus.core.errors import BadUpstream, ContainerUnavailable, InvalidRequest
 from octopus.core.ports import ExecStream
+from octopus.core.short_way import Take
 from octopus.core.types import ExecSpec, Exit, Output, Target, TermSize
 from octopus.engine import mesos_wire as wire
 from octopus.engine.docker_exec import LINE_END, SIGNAL_CHARS, VEOF
@@ -126,6 +127,13 @@ class MesosExecStream:
             raise
         finally:
             self._ended.set()
+
+    def offer(self, take: Take) -> None:
+        """Offer nothing: all output comes in records of an HTTP answer."""
+
+    def write_now(self, data: bytes) -> bool:
+        """Send nothing: all input goes in records of an HTTP request."""
+        return False
 
     async def write(self, data: bytes) -> None:
         """Send input; waits while the agent is slow, and drops input for a session that is over."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
+
+from octopus.core.short_way import ShortWay, Take
 
 CHUNK = 256 * 1024
 """Bytes read at a time, and held before no more is read."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 6}
 
 
-class ByteStream(Protocol):
+class ByteStream(ShortWay, Protocol):
     """A connection in both directions. Every failure is an OSError."""
 
     async def read(self, size: int) -> bytes:
@@ -41,13 +42,15 @@ class Pipe(asyncio.Protocol):
         self.room = asyncio.Event()
         self.room.set()
         self.lost = False
+        self.offered: Take | None = None
+        self._opened: Callable[[bytes], bytes] | None = None
         self._transport: asyncio.Transport | None = None
         self._pieces: deque[bytes] = deque()
         self._held = 0
         self._paused = False
         self._ended = False
         self._failure: Exception | None = None
-        self._arrived = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None
 
     async def take(self, size: int) -> bytes:
         """Return the next piece, up to ``size`` bytes of it; b"" at the end. Raise what cut the connection."""
@@ -56,8 +59,12 @@ class Pipe(asyncio.Protocol):
                 raise self._failure
             if self._ended:
                 return b""
-            self._arrived.clear()
-            await self._arrived.wait()
+            reader = self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await reader
+            finally:
+                if self._reader is reader:
+                    self._reader = None
         piece = self._pieces.popleft()
         if len(piece) > size:
             self._pieces.appendleft(piece[size:])
@@ -68,6 +75,12 @@ class Pipe(asyncio.Protocol):
             self._transport.resume_reading()
         return piece
 
+    def through(self, opened: Callable[[bytes], bytes]) -> None:
+        """Have what is held, and what comes from now on, pass through ``opened``, which may raise an OSError."""
+        held, self._pieces, self._held, self._opened = self._pieces, deque(), 0, opened
+        for piece in (b"", *held):
+            self.data_received(piece)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; asyncio calls this and what follows."""
         self._transport = transport  # type: ignore[assignment]
@@ -75,24 +88,35 @@ class Pipe(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take a piece; above ``CHUNK`` bytes held no more is read."""
+        if self._opened is not None:
+            try:
+                data = self._opened(data)
+            except OSError as error:
+                return self._fail(error)
+            if not data:
+                return None
+        if self.offered is not None and self._reader is not None and not self._reader.done() and self.offered(data):
+            return None
         self._pieces.append(data)
         self._held += len(data)
-        self._arrived.set()
+        self._wake()
         if self._held > CHUNK and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
+        return None
 
     def eof_received(self) -> bool:
         """Note the end of what comes; our side stays open."""
         self._ended = True
-        self._arrived.set()
+        self._wake()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that nothing comes or goes any more."""
+        if not self._ended:
+            self._failure = exc
         self.lost = self._ended = True
-        self._failure = exc
-        self._arrived.set()
+        self._wake()
         self.room.set()
 
     def pause_writing(self) -> None:
@@ -103,6 +127,16 @@ class Pipe(asyncio.Protocol):
         """Note that the peer takes more."""
         self.room.set()
 
+    def _fail(self, error: OSError) -> None:
+        self._failure, self._ended = error, True
+        if self._transport is not None:
+            self._transport.abort()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
 
 class PlainStream:
     """A unix or TCP connection as it is."""
@@ -110,6 +144,8 @@ class PlainStream:
     def __init__(self, transport: asyncio.Transport, pipe: Pipe) -> None:
         self._transport = transport
         self._pipe = pipe
+        self.through = pipe.through
+        self.ended = pipe.eof_received
 
     async def read(self, size: int) -> bytes:
         """Return up to ``size`` bytes; b"" at the end of the stream."""
@@ -122,6 +158,22 @@ class PlainStream:
         await self._pipe.room.wait()
         if self._pipe.lost:
             raise ConnectionResetError("the connection is lost")
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is written is sent without waiting."""
+        return self._pipe.room.is_set() and not self._transport.is_closing()
+
+    def write_now(self, data: bytes) -> bool:
+        """Send what need not wait."""
+        if not self.has_room:
+            return False
+        self._transport.write(data)
+        return True
+
+    def offer(self, take: Take) -> None:
+        """Have what comes offered first."""
+        self._pipe.offered = take
 
     async def write_eof(self) -> None:
         """Shut down the sending side."""
@@ -136,82 +188,6 @@ class PlainStream:
         # uvloop's transports raise RuntimeError once they are closed, which a reset by the peer does.
         if self._transport.is_closing():
             raise ConnectionResetError("the connection is closed")
-
-
-class TlsStream:
-    """TLS over a plain stream, with the half-close that asyncio's own TLS transport lacks.
-
-    close_notify (RFC 8446 6.1) ends one direction only: ours is queued and flushed, and reading goes on.
-    """
-
-    def __init__(self, plain: ByteStream, context: ssl.SSLContext, host: str) -> None:
-        self._plain = plain
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._over = False
-
-    async def handshake(self) -> None:
-        """Shake hands and verify the peer's certificate and name. Raise ssl.SSLError."""
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._receive()
-            else:
-                return await self._flush()
-
-    async def read(self, size: int) -> bytes:
-        """Return up to ``size`` bytes; b"" after the peer's close_notify, ssl.SSLEOFError when it is missing."""
-        while not (data := self._decrypted(size)):
-            if self._over:
-                return b""
-            await self._flush()
-            await self._receive()
-        return data
-
-    async def write(self, data: bytes) -> None:
-        """Encrypt and send; waits while the peer's buffer is full."""
-        if data:
-            self._tls.write(data)
-            await self._flush()
-
-    async def write_eof(self) -> None:
-        """Send close_notify."""
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self._tls.unwrap()
-        await self._flush()
-
-    def close(self) -> None:
-        """Drop the connection at once."""
-        self._plain.close()
-
-    def _decrypted(self, size: int) -> bytes:
-        """Return what has come in, up to ``size`` bytes: a record holds 16 KiB, and each piece costs whoever takes it as much."""
-        pieces: list[bytes] = []
-        try:
-            while size > 0 and not self._over:
-                piece = self._tls.read(size)
-                self._over = not piece  # close_notify came; when ours has gone before, that is raised instead
-                pieces.append(piece)
-                size -= len(piece)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self._over = True
-        return b"".join(pieces) if len(pieces) != 1 else pieces[0]
-
-    async def _flush(self) -> None:
-        if self._outgoing.pending:
-            await self._plain.write(self._outgoing.read())
-
-    async def _receive(self) -> None:
-        data = await self._plain.read(CHUNK)
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
 
 
 async def connect_unix(path: str) -> PlainStream:
@@ -230,15 +206,3 @@ async def connect_tcp(host: str, port: int) -> PlainStream:
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return PlainStream(transport, pipe)
-
-
-async def connect_tls(host: str, port: int, context: ssl.SSLContext) -> TlsStream:
-    """Connect over TLS; the peer's certificate must be valid for ``host``."""
-    plain = await connect_tcp(host, port)
-    stream = TlsStream(plain, context, host)
-    try:
-        await stream.handshake()
-    except BaseException:
-        stream.close()
-        raise
-    return stream

@@ -31,8 +31,7 @@ class ForwardClient(SshStream[ForwardChannel], asyncssh.SSHTCPSession[bytes]):
                 raise Disconnected("the client closed it")
             if self._ended:
                 return b""
-            self._arrived.clear()
-            await self._arrived.wait()
+            await self._next()
         data = self._input.popleft()
         self._used(len(data))
         return bytes(data)
@@ -59,10 +58,10 @@ class ForwardClient(SshStream[ForwardChannel], asyncssh.SSHTCPSession[bytes]):
             self._input[-1] += data
         else:
             self._input.append(bytearray(data))
-        self._arrived.set()
+        self._wake()
 
     def eof_received(self) -> bool:
         """Note the end of input; the other direction stays open."""
         self._ended = True
-        self._arrived.set()
+        self._wake()
         return True

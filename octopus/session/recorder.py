@@ -41,6 +41,10 @@ class SessionRecorder(Protocol):
         """Return once it is on the record. Raise RecordingUnavailable."""
         ...
 
+    def write_now(self, event: TerminalEvent) -> bool:
+        """Have it on the record at once; False, and nothing kept, where that has to wait: ``write`` it."""
+        ...
+
     async def finish(self) -> Recording | None:
         """Close it; None where nothing is recorded. Raise RecordingUnavailable when it could not be completed."""
         ...
@@ -51,6 +55,10 @@ class Unrecorded:
 
     async def write(self, event: TerminalEvent) -> None:
         """Keep nothing."""
+
+    def write_now(self, event: TerminalEvent) -> bool:
+        """Keep nothing."""
+        return True
 
     async def finish(self) -> Recording | None:
         """Return None."""
@@ -133,6 +141,17 @@ class TerminalRecorder:
             if line and not (self._ahead and self._ahead.add(line)):
                 await self._append(line)
 
+    def write_now(self, event: TerminalEvent) -> bool:
+        """Append the event where no disk has to be waited for."""
+        if self._ahead is None or self._order.locked():
+            return False
+        before = self._cast.state()
+        line = self._cast.encode(event, self._clock() - self._started)
+        if not line or self._ahead.add(line):
+            return True
+        self._cast.restore(before)
+        return False
+
     async def finish(self) -> Recording:
         """Write what is left, sync, give the file its final name."""
         async with self._order:
@@ -169,6 +188,10 @@ class Beginning:
             await self._recorder.write(Output(data=data.replace(b"\n", b"\r\n"), stderr=event.stderr))
             if not self._left:
                 await self._recorder.write(Mark(text="the output is recorded up to here"))
+
+    def write_now(self, event: TerminalEvent) -> bool:
+        """Append nothing: this is of commands, at which nobody types."""
+        return False
 
     async def finish(self) -> Recording:
         """Close the recording."""

@@ -9,7 +9,9 @@ from typing import Protocol
 from octopus.core.echo import OpenInput
 from octopus.core.errors import ContainerUnavailable, InvalidRequest
 from octopus.core.ports import ExecStream
+from octopus.core.short_way import Take
 from octopus.core.types import ClientEvent, Exit, Input, InputEof, Mark, Output, Resize, Signal
+from octopus.session.courtesy import BULK
 from octopus.session.recorder import SessionRecorder
 from octopus.session.watch import Watch, together
 
@@ -25,6 +27,23 @@ class Client(Protocol):
 
     async def write(self, data: bytes, *, stderr: bool = False) -> None:
         """Send output; waits for room. Raise Disconnected."""
+        ...
+
+
+class Terminal(Client, Protocol):
+    """What it needs besides for the short way."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether what is sent goes out without waiting."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Send output at once, while ``ready``."""
+        ...
+
+    def offer(self, take: Take) -> None:
+        """Have what is typed offered to ``take`` first while ``next_event`` waits; what is not taken (False) is an event."""
         ...
 
 
@@ -44,7 +63,7 @@ class Relay:
 
     def __init__(
         self,
-        client: Client,
+        client: Terminal,
         stream: ExecStream,
         recorder: SessionRecorder,
         traffic: Traffic,
@@ -66,6 +85,9 @@ class Relay:
 
         Raise Disconnected; SessionEnded when idle or when ``ended`` holds a reason; RecordingUnavailable; ContainerUnavailable.
         """
+        if not self._open_input:
+            self._stream.offer(self._straight_out)
+            self._client.offer(self._straight_in)
         async with together() as tasks:
             others = [tasks.create_task(self._inward()), tasks.create_task(self._watch.run(ended, self._client.gone))]
             async for output in self._stream.output():
@@ -75,6 +97,22 @@ class Relay:
             await finish(await self._stream.wait())
             for task in others:
                 task.cancel()
+
+    def _straight_out(self, data: bytes) -> bool:
+        """Record and deliver at once what is short and need not wait, in the callback that brought it: no task is woken for a keystroke."""
+        if len(data) >= BULK or not self._client.ready or not self._recorder.write_now(Output(data=data)):
+            return False
+        self._client.send(data)
+        self._watch.moved()
+        self._traffic.outward += len(data)
+        return True
+
+    def _straight_in(self, data: bytes) -> bool:
+        if not self._stream.write_now(data):
+            return False
+        self._watch.moved()
+        self._traffic.inward += len(data)
+        return True
 
     async def _outward(self, output: Output) -> None:
         self._watch.moved()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import asyncssh
 
 from octopus.core.errors import Disconnected
+from octopus.core.short_way import Take
 from octopus.core.types import TRANSFERS, ClientEvent, Input, InputEof, Pty, RequestKind, Resize, SessionRequest, Signal, TermSize
 from octopus.session import scp_command
 from octopus.session.courtesy import BULK
@@ -36,6 +38,7 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         self._command: str | None = None
         self._max_events = max_events
         self._events: deque[ClientEvent | bytearray | bytes] = deque()
+        self._typed: Take | None = None
 
     def request(self) -> SessionRequest:
         """Return what the client asks for, with the terminal's size as it is now. A transfer of files has no terminal."""
@@ -54,12 +57,21 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         while not self._events:
             if self.gone.is_set():
                 raise Disconnected("the client is gone")
-            self._arrived.clear()
-            await self._arrived.wait()
+            await self._next()
         event = self._take()
         if isinstance(event, Input):
             await self._connection.courtesy.turn(len(event.data))
         return event
+
+    def offer(self, take: Take) -> None:
+        """Have what is typed in a terminal offered to ``take`` first while ``next_event`` waits; what is not taken is an event."""
+        self._typed = take
+
+    def send(self, data: bytes) -> None:
+        """Send output at once, while ``ready``. A channel that closes this moment says so itself."""
+        if self._chan:
+            with suppress(OSError):
+                self._chan.write(data)
 
     async def say(self, line: str) -> None:
         """Write one line to the person, on stderr. Raise Disconnected."""
@@ -108,6 +120,8 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         """Take input; small pieces in a row are put together, for fewer and larger writes."""
         if self.pty and len(data) < BULK:
             self._connection.courtesy.typed()
+            if self._awaited and self._typed and self._typed(data):
+                return self._used(len(data))
         last = self._events[-1] if self._events else None
         if len(data) >= BULK:
             self._events.append(data)
@@ -115,12 +129,12 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
             last += data
         else:
             self._events.append(bytearray(data))
-        self._arrived.set()
+        return self._wake()
 
     def eof_received(self) -> bool:
         """Note the end of input; the other direction stays open."""
         self._events.append(InputEof())
-        self._arrived.set()
+        self._wake()
         return True
 
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
@@ -161,7 +175,7 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         # Signals and window changes pass no window: a client could send them for ever.
         if len(self._events) < self._max_events:
             self._events.append(event)
-            self._arrived.set()
+            self._wake()
 
     def _take(self) -> ClientEvent:
         event = self._events.popleft()

@@ -18,7 +18,7 @@ from asyncssh.channel import SSHChannel, SSHServerChannel, SSHTCPChannel
 from asyncssh.constants import MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
 from asyncssh.packet import SSHPacket, SSHPacketLogger, String, UInt32
 
-from octopus.session.courtesy import Courtesy
+from octopus.session.courtesy import BULK, Courtesy
 from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for, macs_for
 from octopus.session.ssh_keys import OfferedKey
 from octopus.session.ssh_sealing import Sealing, packet_size
@@ -125,7 +125,7 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         packets = self._sealing.seal(channel, data, most)
         self._send_seq = self._send_seq + len(packets) // 2 & 0xFFFF_FFFF
         self._rekey_bytes_sent += len(data)
-        self._transport.writelines(packets)
+        self._transport.writelines([b"".join(packets)] if len(data) < BULK else packets)
         return True
 
     def _recv_pkthdr(self) -> bool:

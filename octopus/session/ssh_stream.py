@@ -25,7 +25,7 @@ class SshStream(Generic[C]):
     def __init__(self, connection: GatewayConnection) -> None:
         self.gone = asyncio.Event()
         self._connection = connection
-        self._arrived = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
         self._chan: C | None = None
@@ -65,8 +65,31 @@ class SshStream(Generic[C]):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the client is gone, in whichever way."""
         self.gone.set()
-        self._arrived.set()
+        self._wake()
         self._room.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether what is sent goes out without waiting."""
+        return self._room.is_set() and self._connection.writable.is_set() and not self.gone.is_set()
+
+    async def _next(self) -> None:
+        """Wait until something comes, or the client is gone."""
+        waiter = self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await waiter
+        finally:
+            if self._waiter is waiter:
+                self._waiter = None
+
+    @property
+    def _awaited(self) -> bool:
+        """Whether what comes is waited for, and nothing has come before it."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _used(self, size: int) -> None:
         if self._chan and not self.gone.is_set():

@@ -191,6 +191,39 @@ async def test_lines_kept_ahead_are_written_in_their_order(ahead: Recordings, tm
     assert recording.sha256 == hashlib.sha256((tmp_path / recording.path).read_bytes()).hexdigest()
 
 
+async def test_what_can_be_recorded_at_once_is_or_is_not_at_all(ahead: Recordings, tmp_path: Path) -> None:
+    """``write_now`` keeps a piece, characters cut between two of them too, or nothing of it: written the other way it is there once."""
+    recorder = await ahead.open("s-1", PTY, title="")
+    pieces = [bytes([byte]) for byte in "ein €uro ".encode() * 40] + [b"long" * 2000, b"end"]
+    waited = 0
+    for piece in pieces:
+        if not recorder.write_now(Output(data=piece)):
+            waited += 1
+            await recorder.write(Output(data=piece))
+    assert 1 <= waited < len(pieces) // 2
+    recording = await recorder.finish()
+    _, *events = (tmp_path / recording.path).read_bytes().splitlines()
+    assert "".join(json.loads(event)[2] for event in events) == b"".join(pieces).decode()
+
+
+async def test_nothing_is_recorded_at_once_beside_a_write_that_waits(ahead: Recordings) -> None:
+    """It would overtake it."""
+    recorder = await ahead.open("s-1", PTY, title="")
+    waiting = asyncio.create_task(recorder.write(Output(data=b"long" * 2000)))
+    await asyncio.sleep(0)
+    assert not recorder.write_now(Output(data=b"x"))
+    await waiting
+    assert recorder.write_now(Output(data=b"x"))
+    await recorder.finish()
+
+
+async def test_without_a_place_of_its_own_nothing_is_recorded_at_once(recordings: Recordings) -> None:
+    """Then each line waits for the disk."""
+    recorder = await recordings.open("s-1", PTY, title="")
+    assert not recorder.write_now(Output(data=b"x"))
+    await recorder.finish()
+
+
 async def test_a_line_is_kept_before_the_disk_has_it(ahead: Recordings, tmp_path: Path) -> None:
     """When ``write`` returns, who comes after this process finds the line, and where it belongs."""
     recorder = await ahead.open("s-1", PTY, title="")

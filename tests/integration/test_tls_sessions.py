@@ -13,7 +13,7 @@ from octopus.core.types import EngineAddress
 from octopus.demo.certificates import Authority
 from octopus.engine.endpoint import tls_context
 from octopus.engine.tls_sessions import RENEWED, resume
-from octopus.engine.transport import connect_tls
+from octopus.engine.tls_stream import connect_tls
 
 HOST = "127.0.0.1"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -18,8 +19,10 @@ import uvloop
 from octopus.core.types import EngineAddress
 from octopus.demo.certificates import Authority
 from octopus.engine.endpoint import open_endpoint, tls_context
-from octopus.engine.transport import connect_tcp, connect_tls
-from tests.streams import settled
+from octopus.engine.tls_stream import connect_tls
+from octopus.engine.transport import ByteStream, connect_tcp
+from tests.parts.tcp import listen
+from tests.streams import settled, until
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 Serve = Callable[[ssl.SSLSocket], None]
@@ -81,6 +84,99 @@ async def test_an_end_without_close_notify_is_a_cut(tls_authority: Authority, ve
         await stream.write(b"x")
         with pytest.raises(ssl.SSLError):
             await stream.read(100)
+        stream.close()
+
+
+@asynccontextmanager
+async def echoing(authority: Authority, version: ssl.TLSVersion | None) -> AsyncIterator[ByteStream]:
+    """Give a connection to something that sends back what it gets, plain or by TLS."""
+
+    def echo(secure: ssl.SSLSocket) -> None:
+        with contextlib.suppress(OSError):  # a client that goes without a word
+            while data := secure.recv(65536):
+                secure.sendall(data)
+            secure.unwrap()
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    if version:
+        async with tls_server(authority, version, echo) as port:
+            secure = await connect_tls("127.0.0.1", port, tls_context(EngineAddress(url="", tls_ca=str(authority.ca))))
+            yield secure
+            secure.close()
+    else:
+        async with listen(plain) as listener:
+            stream = await connect_tcp("127.0.0.1", listener.port)
+            yield stream
+            stream.close()
+
+
+@pytest.mark.parametrize("version", [None, *VERSIONS])
+async def test_what_is_not_taken_at_once_is_read(tls_authority: Authority, version: ssl.TLSVersion | None) -> None:
+    """Whoever is offered what comes may leave each piece to the reader: together they have all of it, in its order."""
+    came: list[bytes] = []
+    offered = 0
+
+    def take(data: bytes) -> bool:
+        nonlocal offered
+        offered += 1
+        if offered % 2:
+            came.append(data)
+        return bool(offered % 2)
+
+    async with echoing(tls_authority, version) as stream:
+        stream.offer(take)
+        reading = asyncio.create_task(read_all(stream, came))
+        lines = [b"%d," % number for number in range(200)]
+        for number, line in enumerate(lines):
+            await until(lambda number=number: sum(map(len, came)) == sum(map(len, lines[:number])))  # type: ignore[misc]
+            assert stream.write_now(line)
+        await stream.write_eof()
+        await reading
+        assert b"".join(came) == b"".join(lines)
+        assert offered > len(lines) // 2
+
+
+async def read_all(stream: ByteStream, came: list[bytes]) -> None:
+    """Read to the end."""
+    while data := await stream.read(65536):
+        came.append(data)
+
+
+@pytest.mark.parametrize("version", [None, *VERSIONS])
+async def test_nothing_is_sent_at_once_to_a_peer_that_takes_nothing(tls_authority: Authority, version: ssl.TLSVersion | None) -> None:
+    """It would be kept in memory without a bound: whoever writes has to wait. Nor is anything to one that is gone."""
+    async with echoing(tls_authority, version) as stream:
+        sent = 0
+        while stream.write_now(bytes(100_000)):
+            sent += 100_000
+            assert sent < 64 << 20
+        stream.close()
+        assert not stream.write_now(b"x")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_records_that_are_none_are_a_failure(tls_authority: Authority, version: ssl.TLSVersion) -> None:
+    """Bytes from somebody else in the middle of a connection are never output."""
+
+    def spoil(secure: ssl.SSLSocket) -> None:
+        secure.sendall(b"good")
+        secure.recv(1)
+        os.write(secure.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+        with contextlib.suppress(OSError):
+            secure.recv(1)
+
+    context = tls_context(EngineAddress(url="", tls_ca=str(tls_authority.ca)))
+    async with tls_server(tls_authority, version, spoil) as port:
+        stream = await connect_tls("127.0.0.1", port, context)
+        assert await stream.read(100) == b"good"
+        await stream.write(b"x")
+        for _ in range(2):
+            with pytest.raises(ssl.SSLError):
+                await stream.read(100)
         stream.close()
 
 

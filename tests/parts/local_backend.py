@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from octopus.core.errors import ContainerUnavailable
 from octopus.core.ports import ContainerFiles, ExecStream
+from octopus.core.short_way import Take
 from octopus.core.types import ExecSpec, Exit, Output, Target, TermSize
 from tests.parts.local_files import LocalFilesBackend
 from tests.parts.tools import SEARCH
@@ -103,6 +104,13 @@ class LocalStream:
                     yield Output(data=data, stderr=open_ends[end])
                 else:
                     del open_ends[end]
+
+    def offer(self, take: Take) -> None:
+        """Offer nothing: a pseudo-terminal is read when asked for more."""
+
+    def write_now(self, data: bytes) -> bool:
+        """Send nothing."""
+        return False
 
     async def write(self, data: bytes) -> None:
         """See ``ExecStream``."""

@@ -59,6 +59,17 @@ def test_cut_character_is_held_until_it_is_whole() -> None:
     assert recording.finish(3) == b""
 
 
+def test_what_was_written_nowhere_can_be_forgotten() -> None:
+    """Encoded again, it is the same: a character that was cut before it included."""
+    recording = cast()
+    recording.encode(Output(data=b"\xe2\x82"), 1)
+    before = recording.state()
+    line = recording.encode(Output(data=b"\xac\xe2"), 2)
+    recording.restore(before)
+    assert recording.encode(Output(data=b"\xac\xe2"), 2) == line
+    assert lines(recording.encode(Output(data=b"\x82\xac"), 3)) == [[3.0, "o", "€"]]
+
+
 def test_directions_do_not_share_a_character() -> None:
     """Half a character of output is not completed by input."""
     recording = cast()

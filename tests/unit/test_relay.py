@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Callable
 
 import pytest
 
 from octopus.core.asciicast import TerminalEvent
 from octopus.core.errors import ContainerUnavailable, Disconnected, OctopusError, RecordingUnavailable, SessionEnded
+from octopus.core.short_way import Take
 from octopus.core.types import (
     ClientEvent,
     ContainerClue,
@@ -25,6 +28,7 @@ from octopus.core.types import (
 from octopus.session.recorder import Recording
 from octopus.session.relay import Relay, Traffic
 from tests.fakes import FakeBackend, FakeExecStream, Program, echo
+from tests.streams import until
 
 TARGET = Target(app="/a", task="a.1", agent="h", engine=EngineAddress(url="unix:///x"), clue=ContainerClue())
 SPEC = ExecSpec(command=None, pty=None, env={}, user="", token="token")
@@ -39,6 +43,7 @@ class Client:
         self.errors = bytearray()
         self.taking = asyncio.Event()
         self.taking.set()
+        self.take: Take | None = None
         self._journal = journal
         self._events = asyncio.Queue[ClientEvent]()
         for event in events:
@@ -56,18 +61,49 @@ class Client:
         self._journal.append(f"sent {data.decode()}")
         (self.errors if stderr else self.sent).extend(data)
 
+    @property
+    def ready(self) -> bool:
+        """Whether it takes something."""
+        return self.taking.is_set() and not self.gone.is_set()
+
+    def send(self, data: bytes) -> None:
+        """Keep it."""
+        self._journal.append(f"sent {data.decode()}")
+        self.sent += data
+
+    def offer(self, take: Take) -> None:
+        """Keep who takes what is typed."""
+        self.take = take
+
+    def type(self, data: bytes) -> None:
+        """Type it, as a channel does on which nothing waits before it."""
+        if not (self.take and self.take(data)):
+            self._events.put_nowait(Input(data=data))
+
 
 class Journal:
-    """A recorder that keeps events in a journal; full after ``room`` of them."""
+    """A recorder that keeps events in a journal; full after ``room`` of them. ``waits`` says of each whether it takes a moment."""
 
-    def __init__(self, journal: list[str], room: int = 1000) -> None:
+    def __init__(self, journal: list[str], room: int = 1000, waits: Callable[[], bool] = lambda: True) -> None:
         self._journal = journal
         self._room = room
+        self._waits = waits
+
+    def write_now(self, event: TerminalEvent) -> bool:
+        """Keep it, unless that takes a moment."""
+        if self._waits() or not self._room:
+            return False
+        self._keep(event)
+        return True
 
     async def write(self, event: TerminalEvent) -> None:
         """Keep it."""
+        await asyncio.sleep(0)
         if not self._room:
             raise RecordingUnavailable("full")
+        self._keep(event)
+
+    def _keep(self, event: TerminalEvent) -> None:
         self._room -= 1
         match event:
             case Resize(size=size):
@@ -86,10 +122,10 @@ class Journal:
 class Played:
     """What came of one run of the pump."""
 
-    def __init__(self, *events: ClientEvent, room: int = 1000) -> None:
+    def __init__(self, *events: ClientEvent, room: int = 1000, waits: Callable[[], bool] = lambda: True) -> None:
         self.journal: list[str] = []
         self.client = Client(self.journal, *events)
-        self.recorder = Journal(self.journal, room)
+        self.recorder = Journal(self.journal, room, waits)
         self.traffic = Traffic()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.exit: Exit | None = None
@@ -108,15 +144,16 @@ class Played:
         self.exit = exit_
 
 
-async def test_output_is_recorded_then_sent_then_the_exit() -> None:
-    """Each piece is on record before it is sent, and the exit comes last."""
+@pytest.mark.parametrize("waits", [True, False])
+async def test_output_is_recorded_then_sent_then_the_exit(*, waits: bool) -> None:
+    """Each piece is on record before it is sent, and the exit comes last; whether or not the record takes a moment."""
 
     async def program(stream: FakeExecStream) -> Exit:
         await stream.say(b"one")
         await stream.say(b"two", stderr=True)
         return Exit(status=7)
 
-    played = Played()
+    played = Played(waits=lambda: waits)
     await played.run(program)
     assert played.journal == ["recorded one", "sent one", "recorded two", "sent two", "exit 7"]
     assert (bytes(played.client.sent), bytes(played.client.errors)) == (b"one", b"two")
@@ -150,7 +187,8 @@ async def test_signal_reaches_the_command() -> None:
     assert played.exit == Exit(status=143)
 
 
-async def test_output_that_cannot_be_recorded_is_not_sent() -> None:
+@pytest.mark.parametrize("waits", [True, False])
+async def test_output_that_cannot_be_recorded_is_not_sent(*, waits: bool) -> None:
     """A recorder that is full ends the session before anything more is shown."""
 
     async def program(stream: FakeExecStream) -> Exit:
@@ -158,11 +196,64 @@ async def test_output_that_cannot_be_recorded_is_not_sent() -> None:
         await stream.say(b"two")
         return Exit(status=0)
 
-    played = Played(room=1)
+    played = Played(room=1, waits=lambda: waits)
     with pytest.raises(RecordingUnavailable):
         await played.run(program)
     assert bytes(played.client.sent) == b"one"
     assert played.exit is None
+
+
+async def test_a_key_goes_there_and_back_without_anybody_being_woken() -> None:
+    """What is short and need not wait has gone on, recorded, when it is known to have come."""
+    played = Played(waits=lambda: False)
+
+    async def program(stream: FakeExecStream) -> Exit:
+        await until(lambda: played.client.take)
+        played.client.type(b"k")
+        assert stream.written == b"k"
+        await stream.say(b"k")
+        assert played.journal == ["recorded k", "sent k"]
+        return Exit(status=0)
+
+    await played.run(program)
+    assert (played.traffic.inward, played.traffic.outward) == (1, 1)
+
+
+async def test_input_that_is_recorded_goes_the_long_way() -> None:
+    """What was typed in the open shows only together with what came back."""
+    played = Played(waits=lambda: False)
+
+    async def program(stream: FakeExecStream) -> Exit:
+        played.client.type(b"open\r")
+        await stream.say(await stream.read())
+        return Exit(status=0)
+
+    await played.run(program, record_input=True)
+    assert played.client.take is None
+    assert [entry for entry in played.journal if entry.startswith("recorded")] == ["recorded open\r", "recorded open\r"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_short_and_long_way_keep_the_order(seed: int) -> None:
+    """Whatever has to wait, nothing overtakes it: all is sent once, in its order, each piece after it was recorded."""
+    chance = random.Random(seed)
+    played = Played(waits=lambda: chance.random() < 0.4)
+    pieces = [b"%d," % number * (1 if chance.random() < 0.9 else 2000) for number in range(100)]
+
+    async def program(stream: FakeExecStream) -> Exit:
+        for piece in pieces:
+            await stream.say(piece)
+            for _ in range(chance.choice((0, 0, 3, 20))):
+                await asyncio.sleep(0)
+            if chance.random() < 0.2:
+                played.client.taking.clear()
+                asyncio.get_running_loop().call_soon(asyncio.get_running_loop().call_soon, played.client.taking.set)
+        return Exit(status=0)
+
+    await played.run(program)
+    assert bytes(played.client.sent) == b"".join(pieces)
+    assert played.journal[:-1] == [f"{what} {piece.decode()}" for piece in pieces for what in ("recorded", "sent")]
+    assert played.traffic.outward == sum(map(len, pieces))
 
 
 async def test_command_waits_for_a_slow_client() -> None:
