@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -128,6 +128,8 @@ class _Guarded:
 
         try:
             await self._app(scope, bounded, headed)
+        except ClientDisconnect:  # in the middle of what it sends: nobody is left to answer
+            return
         except Exception as error:
             _log.error("bug in the admin", path=printable(scope["path"]), exc_info=error)
             if not begun:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry, Gauge
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -124,6 +125,20 @@ async def test_a_request_that_does_not_come_is_not_waited_for() -> None:
             writer.close()
             await writer.wait_closed()
             assert re.findall(rb"HTTP/1.1 (\d+)", told) == answered, sent
+
+
+async def test_a_client_that_leaves_is_no_bug() -> None:
+    """In the middle of its body: nobody is alarmed by it."""
+    with structlog.testing.capture_logs() as logged:
+        async with served() as at:
+            _, writer = await asyncio.open_connection(*at.split(":"))
+            writer.write(b"POST /who HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+            async with httpx.AsyncClient() as client:
+                assert (await client.get(f"http://{at}/who")).status_code == 200
+    assert [line["event"] for line in logged] == ["admin listens"]
 
 
 async def test_a_slash_too_many_leads_nowhere() -> None:
