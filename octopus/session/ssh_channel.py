@@ -48,6 +48,11 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         return SessionRequest(kind=kind, command=self._command, pty=pty, env=dict(environment))
 
     @property
+    def command(self) -> str | None:
+        """What the client would run; bytes that are no UTF-8 stand in it as surrogates (PEP 383)."""
+        return self._command
+
+    @property
     def agent_asked(self) -> bool:
         """Whether the client would like its agent forwarded, which is not offered."""
         return bool(self._chan and self._chan.agent_asked)

@@ -15,12 +15,13 @@ from typing import Any
 
 import asyncssh
 from asyncssh.channel import SSHChannel, SSHServerChannel, SSHTCPChannel
-from asyncssh.constants import MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
-from asyncssh.packet import SSHPacket, SSHPacketLogger, String, UInt32
+from asyncssh.constants import DISC_ILLEGAL_USER_NAME, MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
+from asyncssh.packet import SSHPacketLogger, String, UInt32
 
 from octopus.session.courtesy import BULK, Courtesy
 from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for, macs_for
 from octopus.session.ssh_keys import OfferedKey
+from octopus.session.ssh_requests import RequestChannel
 from octopus.session.ssh_sealing import Sealing, packet_size
 
 ProveKey = Callable[[str, OfferedKey], Awaitable[bool]]
@@ -28,8 +29,6 @@ ProveKey = Callable[[str, OfferedKey], Awaitable[bool]]
 
 FORWARD_WINDOW = 1 << 20
 """Bytes that a client may send to a port that does not read."""
-MAX_ENVIRONMENT = 64
-MAX_ENVIRONMENT_BYTES = 32_768
 
 
 class GatewayConnection(asyncssh.SSHServerConnection):
@@ -156,6 +155,11 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         self._inpbuf = buffer[at:]
         return size
 
+    def _send_disconnect(self, code: int, reason: str, lang: str) -> None:
+        # What is wrong with a user name asyncssh tells in Python's words.
+        wrong = "octopus: that user name cannot be read: expected less than 1024 bytes of printable UTF-8"
+        super()._send_disconnect(code, wrong if code == DISC_ILLEGAL_USER_NAME else reason, lang)
+
     def _send_kexinit(self) -> None:
         client = self._client_version.decode("ascii", "replace")
         self._enc_algs = [name.encode() for name in ciphers_for(client)]
@@ -274,22 +278,8 @@ class PacedChannel(SSHChannel[bytes]):
             self._session.data_received(data, datatype)
 
 
-class GatewayChannel(PacedChannel, SSHServerChannel[bytes]):
-    """One session channel, with a bounded environment. ``agent_asked``: the client would like its agent forwarded."""
-
-    agent_asked = False
-
-    def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: SSHPacket) -> bool:  # type: ignore[override]
-        # OpenSSH does not wait for an answer: of a refusal by this alone nobody would learn.
-        self.agent_asked = True
-        return False
-
-    def _process_env_request(self, packet: SSHPacket) -> bool:
-        size = len(packet.get_full_payload())
-        known = sum(len(name) + len(value) for name, value in self._env.items())
-        if len(self._env) >= MAX_ENVIRONMENT or known + size > MAX_ENVIRONMENT_BYTES:
-            return False
-        return super()._process_env_request(packet)
+class GatewayChannel(PacedChannel, RequestChannel):
+    """One session channel."""
 
 
 class ForwardChannel(PacedChannel, SSHTCPChannel[bytes]):

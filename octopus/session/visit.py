@@ -16,6 +16,8 @@ from octopus.session.session import Session, tell
 from octopus.session.ssh_channel import ClientChannel
 
 BUG = 70
+MAX_COMMAND = 131_071
+"""Bytes: Linux takes no longer argument (MAX_ARG_STRLEN, execve(2)), and says so in words of its own."""
 
 OpenSession = Callable[[str], AbstractContextManager[Session]]
 
@@ -57,6 +59,8 @@ class Visit:
     async def _serve(self) -> None:
         if self._channel.subsystem not in (None, "sftp"):
             raise InvalidRequest("subsystem", notice=f"the {printable(self._channel.subsystem, 40)} subsystem is not offered")
+        if wrong := _unfit(self._channel.command or ""):
+            raise InvalidRequest("command", notice=f"the command {wrong}")
         if self._channel.agent_asked:
             await self._channel.say("octopus: agent forwarding is not offered")
         name = self._login.connection.user_name
@@ -93,6 +97,17 @@ class Visit:
 
     async def _tell(self, notice: str, status: int) -> None:
         await tell(self._channel, self._session, notice, status, patience=self._patience)
+
+
+def _unfit(command: str) -> str:
+    """Return why a command cannot be handed on, "" for one that can."""
+    try:
+        size = len(command.encode())
+    except UnicodeEncodeError:
+        return "is not UTF-8 text"
+    if size > MAX_COMMAND:
+        return f"has {size} bytes; the system takes {MAX_COMMAND}"
+    return "holds a NUL character" if "\0" in command else ""
 
 
 def _body(name: str) -> str:

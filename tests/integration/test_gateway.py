@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -358,6 +359,32 @@ async def test_subsystem_is_refused_in_words(part: GatewayPart) -> None:
     ended = await part.ssh.run("t", "netconf", key=part.key, options=["-s"])
     assert ended.status == 64
     assert re.fullmatch(rb"octopus: the netconf subsystem is not offered \[s-[0-9a-f]+\]\n", ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (b"echo \xc4\xe3", b"is not UTF-8 text"),
+        (b"echo a\0b", b"holds a NUL character"),
+        (b"x" * 131_072, b"has 131072 bytes; the system takes 131071"),
+    ],
+)
+async def test_a_command_that_cannot_be_handed_on_is_refused_in_words(part: GatewayPart, command: bytes, said: bytes) -> None:
+    """As of a terminal in another encoding: one line and 64, and the connection goes on to serve."""
+    connecting = asyncssh.connect("127.0.0.1", part.port, username="t", client_keys=[str(part.key)], known_hosts=None, config=None)
+    async with connecting as connection:
+        ended = await connection.run(cast(str, command))  # sent as it is
+        assert ended.exit_status == 64
+        assert re.fullmatch(rb"octopus: the command %s \[s-[0-9a-f]+\]\n" % said, str(ended.stderr).encode())
+        assert (await connection.run("echo ok")).stdout == "ok\n"
+    assert [request.command for request in part.plane.requests] == ["echo ok"]
+
+
+async def test_a_user_name_of_other_bytes_is_refused_in_words(part: GatewayPart) -> None:
+    """And not in those of a library."""
+    ended = await part.ssh.run("t", "true", key=part.key, options=["-l", os.fsdecode(b"t\xff")])
+    assert ended.status == 255
+    assert b"octopus: that user name cannot be read: expected less than 1024 bytes of printable UTF-8" in ended.stderr
 
 
 async def test_remote_forward_agent_and_x11_are_refused_and_the_session_goes_on(part: GatewayPart) -> None:
