@@ -7,11 +7,13 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -19,20 +21,25 @@ from prometheus_client import CollectorRegistry
 from octopus import administration, building, hostkeys, offsite, unique_report
 from octopus.config import Config
 from octopus.config.process import Process, process
-from octopus.config.sections import Ssh
+from octopus.config.sections import Docker, Ssh
 from octopus.control import listeners
+from octopus.control.accepting import Doors
+from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import ControlPlane
 from octopus.control.live import LiveSessions
 from octopus.control.placing import ConnectionLimits
 from octopus.control.resolver import ClusterResolver
-from octopus.control.supervisor import Supervisor
+from octopus.control.supervisor import Places, Supervisor
 from octopus.control.tallies import Tallies
+from octopus.control.worker_pool import WorkerPlan
+from octopus.core.policy import Policy
 from octopus.engine.backend import DockerBackend, EngineBackend
 from octopus.engine.mesos_exec import MesosBackend
 from octopus.fleet.following_figures import event_families, unique_families
 from octopus.fleet.history import EventHistory
 from octopus.fleet.metrics import Source
 from octopus.fleet.unique_scaler import UniqueScaler
+from octopus.identity.authenticator import Authenticator
 from octopus.identity.ldap import LdapDirectory
 from octopus.measuring import Measuring
 from octopus.session.worker_settings import WorkerSettings
@@ -56,75 +63,52 @@ async def _serve(config: Config, told: Process, log_level: str) -> None:
         await gateway.run()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Control:
+    """The control plane and what it stands on."""
+
+    sources: building.Sources
+    directory: building.ProbedDirectory
+    authenticator: Authenticator
+    policy: Policy
+    tallies: Tallies
+    log: FileAuditLog
+    plane: ControlPlane
+
+    def kept_up_to_date(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what reads anew, for ever, what others know."""
+        kept = [feed.run() for feed in self.sources.feeds]
+        if self.sources.maintenance is not None:
+            kept.append(self.sources.maintenance.run())
+        if isinstance(self.directory, LdapDirectory):
+            kept.append(self.directory.run())
+        return kept
+
+
 @asynccontextmanager
 async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIterator[Supervisor]:
     """Yield a supervisor over everything ``config`` describes; what keeps it up to date runs meanwhile."""
     async with AsyncExitStack() as stack:
-        directory = building.directory(config.auth)
-        stack.push_async_callback(directory.aclose)
-        sources = building.sources(config, stack)
-        limits = building.engine_limits(config.docker)
-        backend = EngineBackend(DockerBackend(limits), MesosBackend(limits))
-        stack.push_async_callback(backend.aclose)
-        runtime, audit = Path(config.ssh.runtime_directory), Path(config.audit.directory)
-        recordings = audit / "recordings"
-        tallies = Tallies()
-        log = building.audit_log(config.audit, written=tallies.note)
-        authenticator, policy = building.authenticator(config.limits, directory), building.policy(config)
-        plane = ControlPlane(
-            log=log,
-            live=LiveSessions(runtime / "sessions"),
-            authenticator=authenticator,
-            resolver=_resolver(config, sources),
-            policy=policy,
-            clock=time.time,
-            new_token=partial(secrets.token_hex, 16),
-            max_sessions=config.ssh.max_sessions,
-        )
-        unique = unique_report.daemon(config, sources, log, stack)
-        shipments = offsite.shipments(config, log.last)
-        more: list[Source] = [*_following(sources.history, unique), partial(offsite.figures, shipments)]
-        measuring = Measuring(config, stack, sources=sources, plane=plane, log=log, tallies=tallies, more=more)
-        registry = CollectorRegistry()
-        measuring.register(registry)
-        rooms = administration.Rooms(
-            plane=plane,
-            authenticator=authenticator,
-            policy=policy,
-            log=log,
-            directory=directory,
-            sources=sources,
-            registry=registry,
-            recordings=recordings,
-            reports=measuring.capacity,
-            scaler=unique,
-            usage=measuring.usage,
-        )
-        pages = administration.server(config, rooms, stack)
+        places = _places(config)
+        control = _control(config, places, stack)
+        backend = _backend(config.docker, stack)
+        unique = unique_report.daemon(config, control.sources, control.log, stack)
+        shipments = offsite.shipments(config, control.log.last)
+        measuring = _measuring(config, control, [*_following(control.sources.history, unique), partial(offsite.figures, shipments)], stack)
+        pages = administration.server(config, _rooms(control, places, measuring, unique), stack)
         async with asyncio.TaskGroup() as tasks:
-            kept = [feed.run() for feed in sources.feeds]
-            if sources.maintenance is not None:
-                kept.append(sources.maintenance.run())
-            if isinstance(directory, LdapDirectory):
-                kept.append(directory.run())
-            running = [tasks.create_task(one) for one in kept]
+            running = [tasks.create_task(one) for one in control.kept_up_to_date()]
             gateway = Supervisor(
-                plane=plane,
-                log=log,
+                plane=control.plane,
+                log=control.log,
                 reap=backend.reap,
-                runtime=runtime,
-                spool=audit / "spool",
-                recordings=recordings,
-                worker_command=WORKER,
-                worker_settings=msgspec.json.encode(_worker_settings(config, recordings=recordings, log_level=log_level)),
-                workers=config.ssh.workers or os.cpu_count() or 1,
-                new_id=partial(secrets.token_hex, 4),
-                listen=[str(address) for address in config.ssh.listen],
-                inherited=listeners.inherited(told.listen_fds),
+                places=places,
+                doors=_doors(config, told, control.sources),
                 limits=_connection_limits(config.ssh),
-                notify_socket=told.notify_socket,
+                workers=WorkerPlan(command=WORKER, count=config.ssh.workers or os.cpu_count() or 1),
+                worker_settings=msgspec.json.encode(_worker_settings(config, recordings=places.recordings, log_level=log_level)),
+                new_id=partial(secrets.token_hex, 4),
                 version=version("octopus-gateway"),
-                ready=partial(_first_reading, sources),
                 beside=[*(part.run for part in (pages, unique, *shipments) if part is not None), *measuring.services],
                 scale=unique.scale if unique else None,
             )
@@ -132,6 +116,68 @@ async def supervisor(config: Config, told: Process, log_level: str) -> AsyncIter
             yield gateway
             for task in running:
                 task.cancel()
+
+
+def _places(config: Config) -> Places:
+    audit = Path(config.audit.directory)
+    return Places(runtime=Path(config.ssh.runtime_directory), spool=audit / "spool", recordings=audit / "recordings")
+
+
+def _control(config: Config, places: Places, stack: AsyncExitStack) -> _Control:
+    directory = building.directory(config.auth)
+    stack.push_async_callback(directory.aclose)
+    sources, tallies = building.sources(config, stack), Tallies()
+    log = building.audit_log(config.audit, written=tallies.note)
+    authenticator, policy = building.authenticator(config.limits, directory), building.policy(config)
+    plane = ControlPlane(
+        log=log,
+        live=LiveSessions(places.runtime / "sessions"),
+        authenticator=authenticator,
+        resolver=_resolver(config, sources),
+        policy=policy,
+        clock=time.time,
+        new_token=partial(secrets.token_hex, 16),
+        max_sessions=config.ssh.max_sessions,
+    )
+    return _Control(sources=sources, directory=directory, authenticator=authenticator, policy=policy, tallies=tallies, log=log, plane=plane)
+
+
+def _backend(docker: Docker, stack: AsyncExitStack) -> EngineBackend:
+    limits = building.engine_limits(docker)
+    backend = EngineBackend(DockerBackend(limits), MesosBackend(limits))
+    stack.push_async_callback(backend.aclose)
+    return backend
+
+
+def _measuring(config: Config, control: _Control, more: Sequence[Source], stack: AsyncExitStack) -> Measuring:
+    return Measuring(config, stack, sources=control.sources, plane=control.plane, log=control.log, tallies=control.tallies, more=more)
+
+
+def _rooms(control: _Control, places: Places, measuring: Measuring, unique: UniqueScaler | None) -> administration.Rooms:
+    registry = CollectorRegistry()
+    measuring.register(registry)
+    return administration.Rooms(
+        plane=control.plane,
+        authenticator=control.authenticator,
+        policy=control.policy,
+        log=control.log,
+        directory=control.directory,
+        sources=control.sources,
+        registry=registry,
+        recordings=places.recordings,
+        reports=measuring.capacity,
+        scaler=unique,
+        usage=measuring.usage,
+    )
+
+
+def _doors(config: Config, told: Process, sources: building.Sources) -> Doors:
+    return Doors(
+        listen=[str(address) for address in config.ssh.listen],
+        inherited=listeners.inherited(told.listen_fds),
+        ready=partial(_first_reading, sources),
+        notify_socket=told.notify_socket,
+    )
 
 
 def _following(history: EventHistory, unique: UniqueScaler | None) -> list[Source]:

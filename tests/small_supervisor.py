@@ -11,9 +11,11 @@ from pathlib import Path
 
 import msgspec
 
+from octopus.control.accepting import Doors
 from octopus.control.live import LiveSessions
 from octopus.control.placing import ConnectionLimits
-from octopus.control.supervisor import Supervisor
+from octopus.control.supervisor import Places, Supervisor
+from octopus.control.worker_pool import WorkerPlan
 from octopus.core.types import ExecSpec, Target
 from octopus.session.worker_settings import WorkerSettings
 from tests.plane_parts import audit_log, control_plane
@@ -51,18 +53,12 @@ def supervisor(
         plane=control_plane(root, log, live=LiveSessions(root / "run" / "sessions")),
         log=log,
         reap=reap,
-        runtime=root / "run",
-        spool=root / "spool",
-        recordings=root / "recordings",
-        worker_command=command,
+        places=Places(runtime=root / "run", spool=root / "spool", recordings=root / "recordings"),
+        doors=Doors(inherited=[listener], notify_socket=notify_socket),
+        limits=limits or ConnectionLimits(),
+        workers=WorkerPlan(command=command, count=2, environment={"PYTHONPATH": str(HERE)}, bulk_rate=bulk_rate),
         worker_settings=msgspec.json.encode(settings),
-        workers=2,
         new_id=lambda: secrets.token_hex(4),
-        environment={"PYTHONPATH": str(HERE)},
-        inherited=[listener],
-        limits=limits,
-        bulk_rate=bulk_rate,
-        notify_socket=notify_socket,
     )
 
 

@@ -79,10 +79,10 @@ class PlaneServer:
 
 def plane_app(plane: Plane, operator: Operator | None = None) -> Starlette:
     """Return the ASGI application of the plane's calls and, where there is one, the operator's."""
+    return Starlette(routes=[*_of_workers(plane), *(_of_operators(operator) if operator else ()), _attaching(plane)])
 
-    async def authenticate(attempt: AuthAttempt) -> object:
-        return await plane.authenticate(attempt)
 
+def _of_workers(plane: Plane) -> list[Route]:
     async def admit(call: AdmitCall) -> object:
         return await plane.admit(call.session, call.identity, call.connection, call.name, call.request)
 
@@ -92,24 +92,24 @@ def plane_app(plane: Plane, operator: Operator | None = None) -> Starlette:
     async def replacement(call: ReplacementCall) -> object:
         return await plane.replacement(call.identity, call.target)
 
-    async def record(event: AuditEvent) -> object:
-        await plane.record(event)
-        return None
-
     async def records(call: RecordsCall) -> object:
         return await asyncio.gather(*(_recorded(plane, event) for event in call.events))
 
-    async def kill(call: KillCall) -> object:
-        if operator is None:
-            raise InvalidRequest("no operator's calls are served here")
-        await operator.kill(call)
-        return None
+    return [
+        _route("/authenticate", AuthAttempt, plane.authenticate),
+        _route("/admit", AdmitCall, admit),
+        _route("/candidates", CandidatesCall, candidates),
+        _route("/replacement", ReplacementCall, replacement),
+        _route("/record", AuditEvent, plane.record),
+        _route("/records", RecordsCall, records),
+    ]
 
-    async def scale(call: ScaleCall) -> object:
-        if operator is None:
-            raise InvalidRequest("no operator's calls are served here")
-        return await operator.scale(call)
 
+def _of_operators(operator: Operator) -> list[Route]:
+    return [_route("/kill", KillCall, operator.kill), _route("/scale", ScaleCall, operator.scale)]
+
+
+def _attaching(plane: Plane) -> Route:
     async def attach(request: Request) -> Response:
         try:
             call = await _read(request, AttachCall)
@@ -120,19 +120,7 @@ def plane_app(plane: Plane, operator: Operator | None = None) -> Starlette:
             return _failed("attach", error)
         return StreamingResponse(_lines(first, commands), media_type="application/x-ndjson")
 
-    return Starlette(
-        routes=[
-            Route("/authenticate", _answering(AuthAttempt, authenticate), methods=["POST"]),
-            Route("/admit", _answering(AdmitCall, admit), methods=["POST"]),
-            Route("/candidates", _answering(CandidatesCall, candidates), methods=["POST"]),
-            Route("/replacement", _answering(ReplacementCall, replacement), methods=["POST"]),
-            Route("/record", _answering(AuditEvent, record), methods=["POST"]),
-            Route("/records", _answering(RecordsCall, records), methods=["POST"]),
-            Route("/kill", _answering(KillCall, kill), methods=["POST"]),
-            Route("/scale", _answering(ScaleCall, scale), methods=["POST"]),
-            Route("/attach", attach, methods=["POST"]),
-        ]
-    )
+    return Route("/attach", attach, methods=["POST"])
 
 
 async def _recorded(plane: Plane, event: AuditEvent) -> Failure | None:
@@ -144,7 +132,7 @@ async def _recorded(plane: Plane, event: AuditEvent) -> Failure | None:
     return None
 
 
-def _answering(kind: type[Call], answer: Callable[[Call], Awaitable[object]]) -> Callable[[Request], Awaitable[Response]]:
+def _route(path: str, kind: type[Call], answer: Callable[[Call], Awaitable[object]]) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
@@ -155,7 +143,7 @@ def _answering(kind: type[Call], answer: Callable[[Call], Awaitable[object]]) ->
             return _failed(request.url.path, error)
         return Response(msgspec.json.encode(result), media_type="application/json")
 
-    return endpoint
+    return Route(path, endpoint, methods=["POST"])
 
 
 async def _read(request: Request, kind: type[Call]) -> Call:

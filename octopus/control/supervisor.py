@@ -3,47 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import itertools
 import os
 import signal
-import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
-from octopus.control import listeners
+from octopus.control.accepting import Accepting, Doors
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import ControlPlane
 from octopus.control.lost_workers import LostWorkers, Reap
 from octopus.control.operator_calls import OperatorCalls, Scale
-from octopus.control.placing import BULK_RATE, ConnectionLimits, WorkerLoad
+from octopus.control.placing import ConnectionLimits, WorkerLoad
 from octopus.control.plane import Start, StopWorker
 from octopus.control.plane_server import PlaneServer
-from octopus.control.sd_notify import notify
 from octopus.control.worker_locks import WorkerLocks
-from octopus.control.worker_pool import WorkerPool
+from octopus.control.worker_pool import WorkerPlan, WorkerPool
 from octopus.core.errors import AuditUnavailable
 from octopus.core.types import AuditEvent
 
 END_REASON = "the gateway is stopping"
-_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Directories. ``runtime`` (0700) holds the plane's socket, the workers' locks and the live sessions: it has to outlive this
+    process."""
+
+    runtime: Path
+    spool: Path
+    recordings: Path
+
+    @property
+    def plane_socket(self) -> Path:
+        """Where the plane's calls are served."""
+        return self.runtime / "plane.sock"
 
 
 class Supervisor:
     """Runs the control plane and its workers until told to stop.
 
-    ``runtime`` (0700) holds the plane's socket, the workers' locks and the live sessions; it has to outlive this process.
-    ``worker_settings`` is one JSON object for the workers to read, ``worker_command`` starts one (``environment`` is all the
-    environment it gets). ``inherited`` sockets are used where there are any, else ``listen`` is bound. ``new_id`` gives random
-    text of letters and digits. ``stop_timeout`` (seconds) bounds the ending of sessions. Connections wait until ``ready`` returns.
-    What runs ``beside`` begins when the audit trail is ours and is cancelled before it is let go. ``scale`` is for operators' calls.
+    ``worker_settings`` is one JSON object for the workers to read. ``new_id`` gives random text of letters and digits.
+    ``stop_timeout`` (seconds) bounds the ending of sessions. What runs ``beside`` begins when the audit trail is ours and is
+    cancelled before it is let go. ``scale`` is for operators' calls.
     """
 
     def __init__(
@@ -52,65 +61,41 @@ class Supervisor:
         plane: ControlPlane,
         log: FileAuditLog,
         reap: Reap,
-        runtime: Path,
-        spool: Path,
-        recordings: Path,
-        worker_command: Sequence[str],
+        places: Places,
+        doors: Doors,
+        limits: ConnectionLimits,
+        workers: WorkerPlan,
         worker_settings: bytes,
-        workers: int,
         new_id: Callable[[], str],
-        environment: Mapping[str, str] | None = None,
-        max_workers: int = 0,
-        bulk_rate: float = BULK_RATE,
-        listen: Iterable[str] = (),
-        inherited: Sequence[socket.socket] = (),
-        limits: ConnectionLimits | None = None,
-        notify_socket: str = "",
         stop_timeout: float = 15.0,
         version: str = "",
-        ready: Callable[[], Awaitable[None]] | None = None,
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
         scale: Scale | None = None,
     ) -> None:
         self.plane = plane
         self._log = log
-        self._runtime = runtime
-        self._spool = spool
+        self._places = places
         self._settings = msgspec.Raw(worker_settings)
         self._workers = workers
         self._new_id = new_id
-        self._listen = tuple(listen)
-        self._inherited = tuple(inherited)
-        self._limits = limits or ConnectionLimits()
-        self._notify_socket = notify_socket
         self._stop_timeout = stop_timeout
-        self._ready = ready or _at_once
         self._version = version
         self._beside = tuple(beside)
-        self._locks = WorkerLocks(runtime / "workers")
+        self._locks = WorkerLocks(places.runtime / "workers")
         operator = OperatorCalls(log=log, live=plane.live, kill=plane.kill, new_id=new_id, scale=scale)
-        self._server = PlaneServer(plane, runtime / "plane.sock", operator=operator)
+        self._server = PlaneServer(plane, places.plane_socket, operator=operator)
         self._lost = LostWorkers(
             log=log,
             endings=plane.endings,
             live=plane.live,
             locks=self._locks,
-            spool=spool,
-            recordings=recordings,
+            spool=places.spool,
+            recordings=places.recordings,
             reap=reap,
             lose=plane.lose_worker,
         )
-        self._pool = WorkerPool(
-            command=worker_command,
-            environment=environment or {},
-            start=self._start_message,
-            lost=self._lost.settle,
-            limits=self._limits,
-            count=workers,
-            max_workers=max_workers or 4 * workers,
-            bulk_rate=bulk_rate,
-        )
-        self._numbers = itertools.count(1)
+        self._pool = WorkerPool(workers, start=self._start_message, lost=self._lost.settle, limits=limits)
+        self._accepting = Accepting(doors, limits, self._pool.give)
         self._stopping = asyncio.Event()
         self._end_sessions = False
 
@@ -152,14 +137,14 @@ class Supervisor:
             raise _single(group) from group.__cause__
 
     async def _run(self) -> None:
-        self._runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._places.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._log, asyncio.TaskGroup() as tasks:
             services = [*self._lost.recover(tasks), tasks.create_task(self.plane.endings.run())]
             services += [tasks.create_task(run()) for run in self._beside]
             serving, pool = tasks.create_task(self._server.run()), tasks.create_task(self._pool.run())
             try:
-                await self._log.append(self._event("gateway.started", workers=self._workers))
-                await self._take_connections()
+                await self._log.append(self._event("gateway.started", workers=self._workers.count))
+                await self._accepting.run(self._stopping)
                 if self._end_sessions:
                     await self._end_all(pool)
                 with suppress(AuditUnavailable):
@@ -171,56 +156,6 @@ class Supervisor:
                 await asyncio.wait([serving])
                 for task in (pool, *services):
                     task.cancel()
-
-    async def _take_connections(self) -> None:
-        sockets = self._inherited or listeners.bind(self._listen)
-        try:
-            await self._until_ready()
-            async with asyncio.TaskGroup() as tasks:
-                accepting = [tasks.create_task(self._accept(sock)) for sock in sockets]
-                addresses = [listeners.name(sock.getsockname()) for sock in sockets]
-                _log.info("taking connections", listen=addresses)
-                notify(self._notify_socket, "READY=1")
-                await self._stopping.wait()
-                notify(self._notify_socket, "STOPPING=1")
-                for task in accepting:
-                    task.cancel()
-        finally:
-            listeners.close(sockets)
-
-    async def _until_ready(self) -> None:
-        """Leave connections waiting in the sockets while there is nothing to answer them with, or until told to stop."""
-        either = [asyncio.ensure_future(self._ready()), asyncio.ensure_future(self._stopping.wait())]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        for one in either:
-            one.cancel()
-
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, address = await loop.sock_accept(listener)
-            except OSError as error:
-                _log.error("a connection cannot be accepted", error=str(error))
-                if error.errno in _OUT_OF_DESCRIPTORS:
-                    await asyncio.sleep(0.5)
-                continue
-            with connection:
-                self._give(connection, address)
-
-    def _give(self, connection: socket.socket, address: tuple[str, int]) -> None:
-        number, client = next(self._numbers), listeners.name(address)
-        if not self._limits.opened(number, address[0]):
-            _log.warning("a connection too many was closed", client=client)
-            return
-        try:
-            given = self._pool.give(number, client, connection)
-        except OSError as error:
-            _log.error("cannot start a worker", error=str(error))
-            given = False
-        if not given:
-            _log.error("no worker takes a connection", client=client)
-            self._limits.closed(number)
 
     async def _end_all(self, pool: asyncio.Task[None]) -> None:
         self.plane.attachments.stop_all(StopWorker(reason=END_REASON))
@@ -240,8 +175,8 @@ class Supervisor:
         return Start(
             worker=worker,
             lock_file=str(self._locks.path(worker)),
-            plane_socket=str(self._runtime / "plane.sock"),
-            spool_directory=str(self._spool),
+            plane_socket=str(self._places.plane_socket),
+            spool_directory=str(self._places.spool),
             settings=self._settings,
             journals=tuple(map(str, self._locks.journals(worker))),
             write_ahead=str(self._locks.write_ahead(worker)),
@@ -256,7 +191,3 @@ def _single(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-async def _at_once() -> None:
-    """Be ready."""

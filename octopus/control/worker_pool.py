@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -15,39 +16,38 @@ from octopus.control.worker_process import WorkerProcess
 _log = structlog.get_logger(__name__)
 
 
-class WorkerPool:
-    """Keeps ``count`` workers, and up to ``max_workers`` while those are busy with bulk data.
+@dataclass(frozen=True, kw_only=True)
+class WorkerPlan:
+    """``count`` workers, and as many as ``max_workers`` (0 for four times as many) while those move more than ``bulk_rate`` bytes a
+    second. Each is started by ``command``, with no more environment than ``environment``. One that lived less than ``min_life``
+    seconds is replaced after ``first_delay``, doubled each time up to ``max_delay``."""
 
-    ``start`` makes the first message of a worker with a new id; ``lost`` settles what an ended worker leaves. A worker that
-    lived less than ``min_life`` seconds is replaced after ``first_delay``, doubled each time up to ``max_delay``.
-    """
+    command: Sequence[str]
+    count: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    max_workers: int = 0
+    bulk_rate: float = BULK_RATE
+    min_life: float = 5.0
+    first_delay: float = 0.5
+    max_delay: float = 30.0
+
+
+class WorkerPool:
+    """Keeps the workers of a plan. ``start`` makes the first message of a worker with a new id; ``lost`` settles what an ended worker
+    leaves."""
 
     def __init__(
         self,
+        plan: WorkerPlan,
         *,
-        command: Sequence[str],
-        environment: Mapping[str, str],
         start: Callable[[], Start],
         lost: Callable[[str], Coroutine[None, None, None]],
         limits: ConnectionLimits,
-        count: int,
-        max_workers: int,
-        bulk_rate: float = BULK_RATE,
-        min_life: float = 5.0,
-        first_delay: float = 0.5,
-        max_delay: float = 30.0,
     ) -> None:
-        self._command = command
-        self._environment = environment
+        self._plan = plan
         self._start = start
         self._lost = lost
         self._limits = limits
-        self._count = count
-        self._max_workers = max_workers
-        self._bulk_rate = bulk_rate
-        self._min_life = min_life
-        self._first_delay = first_delay
-        self._max_delay = max_delay
         self._workers: dict[str, WorkerProcess] = {}
         self._extra: set[WorkerProcess] = set()
         self._silent: set[str] = set()
@@ -57,7 +57,7 @@ class WorkerPool:
     async def run(self) -> None:
         """Keep the workers until ``stop``, then return when all have ended and are settled."""
         async with self._tasks as tasks:
-            for _ in range(self._count):
+            for _ in range(self._plan.count):
                 tasks.create_task(self._keep())
 
     def pids(self) -> dict[str, int]:
@@ -71,11 +71,11 @@ class WorkerPool:
     def give(self, number: int, client: str, connection: socket.socket) -> bool:
         """Hand a connection to the worker that suits; False when none takes it."""
         takers = {worker: process for worker, process in self._workers.items() if not process.leaving.is_set()}
-        room = self._max_workers if takers and not self._stopping.is_set() else 0
+        room = (self._plan.max_workers or 4 * self._plan.count) if takers and not self._stopping.is_set() else 0
         while takers:
             loads = [one.load for one in takers.values()]
             self._note_silence(loads)
-            chosen = choose(loads, max_workers=room, bulk_rate=self._bulk_rate)
+            chosen = choose(loads, max_workers=room, bulk_rate=self._plan.bulk_rate)
             process = takers.pop(chosen) if chosen is not None else self._begin_extra()
             room = 0  # One that refuses is no reason to start others on top.
             if process.give(Serve(number=number, client=client), connection):
@@ -116,21 +116,21 @@ class WorkerPool:
         return process
 
     async def _keep(self) -> None:
-        delay = self._first_delay
+        delay = self._plan.first_delay
         while not self._stopping.is_set():
             started = asyncio.get_running_loop().time()
             try:
                 await self._begin().leaving.wait()
             except OSError as error:
                 _log.error("cannot start a worker", error=str(error))
-            if asyncio.get_running_loop().time() - started >= self._min_life:
-                delay = self._first_delay
+            if asyncio.get_running_loop().time() - started >= self._plan.min_life:
+                delay = self._plan.first_delay
                 continue
             await self._pause(delay)
-            delay = min(delay * 2, self._max_delay)
+            delay = min(delay * 2, self._plan.max_delay)
 
     def _begin(self) -> WorkerProcess:
-        process = WorkerProcess(self._command, self._environment, self._start(), self._hear)
+        process = WorkerProcess(self._plan.command, self._plan.environment, self._start(), self._hear)
         self._workers[process.worker] = process
         self._tasks.create_task(self._see_out(process))
         return process

@@ -22,7 +22,7 @@ from octopus.control.placing import ConnectionLimits
 from octopus.control.plane import Start
 from octopus.control.sd_notify import notify
 from octopus.control.supervisor import Supervisor
-from octopus.control.worker_pool import WorkerPool
+from octopus.control.worker_pool import WorkerPlan, WorkerPool
 from octopus.core.errors import AuditUnavailable, ConfigError
 from tests.plane_parts import audit_log, trail
 from tests.small_supervisor import supervisor
@@ -152,16 +152,9 @@ async def test_released_workers_are_not_replaced() -> None:
     async def lost(worker: str) -> None:
         """Settle nothing."""
 
-    pool = WorkerPool(
-        command=(sys.executable, "-c", "import os\nwhile os.read(0, 4096): pass"),
-        environment={},
-        start=start,
-        lost=lost,
-        limits=ConnectionLimits(),
-        count=2,
-        max_workers=2,
-        min_life=0.0,
-    )
+    command = (sys.executable, "-c", "import os\nwhile os.read(0, 4096): pass")
+    plan = WorkerPlan(command=command, count=2, max_workers=2, min_life=0.0)
+    pool = WorkerPool(plan, start=start, lost=lost, limits=ConnectionLimits())
     running = asyncio.create_task(pool.run())
     await until(lambda: len(pool.pids()) == 2 or running.done())
     pool.release()
