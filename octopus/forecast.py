@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
+
+import msgspec
 
 from octopus import building
 from octopus.config import Config
 from octopus.core.cluster import Cluster
 from octopus.core.errors import ConfigError, InvalidDocument, InvalidTarget, printable
-from octopus.fleet.report import Report, report
+from octopus.fleet.report import Report, coverages, report, unique_lines
 from octopus.fleet.seen import Seen
 from octopus.fleet.simulation import MAX_DOCUMENT, Question, Simulation, answer
 
@@ -20,8 +23,10 @@ STANDARD_INPUT = "-"
 
 
 async def capacity(config: Config) -> Report:
-    """Return how full the cluster is. Raise ConfigError, BadUpstream, OrchestratorUnavailable."""
-    return report(Seen(await _read(config)))
+    """Return how full the cluster is, as the gateway tells it. Raise ConfigError, BadUpstream, OrchestratorUnavailable."""
+    seen = Seen(await _read(config))
+    found = report(seen, named=config.capacity.apps)
+    return msgspec.structs.replace(found, unique=unique_lines(coverages(seen, time.time())))
 
 
 async def simulate(config: Config, asked: Question) -> Simulation:

@@ -42,11 +42,14 @@ class Action(Value, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
 
 
+FAILURES = ("audit", "changed", "denied", "gone", "invalid", "locked", "not leading", "reverted", "unavailable", "unplaced")
+"""The kinds of tries and checks that went wrong."""
+
+
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
     """How often since the start: looks at the cluster, apps scaled, apps that would have been, refusals (each new reason once).
 
-    ``failures`` are tries and checks that went wrong, by kind: ``locked``, ``changed``, ``gone``, ``invalid``, ``denied``,
-    ``unavailable``, ``not leading``, ``reverted``, ``unplaced``, ``audit``.
+    ``failures`` are tries and checks that went wrong, by kind of FAILURES.
     """
 
     looks: int = 0

@@ -217,4 +217,5 @@ class MarathonFeed:
             return body
         if status == 404 and not needed:
             return None
-        raise OrchestratorUnavailable(f"{base}{path}: HTTP {status}")
+        hint = " (wrong username or password?)" if status == 401 else ""
+        raise OrchestratorUnavailable(f"{base}{path}: HTTP {status}{hint}")

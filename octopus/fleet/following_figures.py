@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from octopus.core.unique_actions import Counters, Did, Lead
+from octopus.core.unique_actions import FAILURES, Counters, Did, Lead
 from octopus.fleet.figures import Family, labelled, single
 from octopus.fleet.history import EventHistory
 
@@ -15,7 +15,8 @@ def unique_families(counters: Counters, lead: Lead) -> Iterator[Family]:
     done = {Did.SCALED: counters.scaled, Did.WOULD_SCALE: counters.would_scale, Did.REFUSED: counters.refused}
     actions = {did.value.replace(" ", "_"): float(count) for did, count in done.items()}
     yield labelled("unique_actions_total", "action", actions, "apps it scaled, would scale, refused to (once a reason)", counter=True)
-    failures = {kind.replace(" ", "_"): float(count) for kind, count in sorted(counters.failures.items())}
+    counts = {**dict.fromkeys(FAILURES, 0), **counters.failures}  # from 0 on, or nobody would see the first one as a rise
+    failures = {kind.replace(" ", "_"): float(count) for kind, count in sorted(counts.items())}
     yield labelled("unique_failures_total", "kind", failures, "tries and checks of it that went wrong", counter=True)
     yield single("unique_leading", float(lead.mine), "whether this gateway is the one that may scale")
 

@@ -92,6 +92,16 @@ async def test_what_a_cluster_can_still_take(tmp_path: Path, mesos: str, maratho
         assert found["complete"] is True
         assert found["marathon"] == marathon
         assert found["shapes"]["median"]["real"] == {"least": 10, "most": 10, "exact": True}
+        statsd = {
+            "app": "/ops/statsd",
+            "eligible": 3,
+            "running": 2,
+            "missing": 0,
+            "blocked": 0,
+            "leaving": 0,
+            "misplaced": 0,
+        }  # the third is new
+        assert found["unique"] == [statsd]
         assert (found["largest_app"], found["what_if"]["losses"][0]["unplaced"]) == ("/ops/statsd", 0)
         text = await there.octopus("capacity")
         assert (text.status, text.err) == (0, "")

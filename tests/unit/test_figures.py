@@ -13,7 +13,7 @@ from octopus.control.tallies import Tallies
 from octopus.core.errors import OrchestratorUnavailable
 from octopus.core.inventory import FeedStatus
 from octopus.core.types import AuditEvent
-from octopus.core.unique_actions import Counters, Lead
+from octopus.core.unique_actions import FAILURES, Counters, Lead
 from octopus.fleet.capacity_report import CapacityHistory, CapacityReports, TimedReport
 from octopus.fleet.figures import Family, capacity_families, labelled, single
 from octopus.fleet.following_figures import event_families, unique_families
@@ -217,6 +217,7 @@ def test_the_daemon_and_marathons_events_are_told() -> None:
         'octopus_unique_actions_total{action="scaled"}': 2,
         'octopus_unique_actions_total{action="would_scale"}': 1,
         'octopus_unique_actions_total{action="refused"}': 3,
+        **{f'octopus_unique_failures_total{{kind="{kind.replace(" ", "_")}"}}': 0 for kind in FAILURES},
         'octopus_unique_failures_total{kind="not_leading"}': 4,
         "octopus_unique_leading": 1,
         'octopus_marathon_events_total{event="status_update_event"}': 1,
