@@ -25,6 +25,7 @@ from octopus.control.trail_pages import MAX_BYTES
 from octopus.control.trail_pages import page as trail_page
 from octopus.core.errors import InvalidRequest, NoSuchTarget
 from octopus.core.ports import AuditLog, Directory
+from octopus.core.times import rfc3339
 from octopus.core.types import AuditEvent, Identity
 
 LIVE = "live"
@@ -237,7 +238,7 @@ def _live(one: LiveSession) -> SessionLine:
         agent=target.agent,
         kind="exec" if spec.command is not None else "shell" if spec.pty is not None else "",
         command=spec.command or "",
-        began=datetime.fromtimestamp(one.since, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        began=rfc3339(one.since),
         ended="",
         outcome=LIVE,
         exit_status=None,

@@ -145,7 +145,8 @@ def demo() -> None:
 @verbs.command(epilog="Examples: octopus tasks logging · octopus tasks '/logging/**' · octopus tasks --json | jq -r '.[].task'")
 def tasks(
     pattern: Annotated[
-        str, typer.Argument(metavar="PATTERN", help="An app, a task id or its start, or a glob over app ids; all when left out.")
+        str,
+        typer.Argument(metavar="PATTERN", help="A part of an app's or a task's id, or a glob over app ids; all when left out."),
     ] = "",
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: Json = False,

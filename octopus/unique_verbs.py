@@ -11,6 +11,7 @@ import typer
 from msgspec import to_builtins
 
 from octopus.core.errors import printable
+from octopus.core.times import rfc3339
 from octopus.options import DEFAULT_CONFIG, ConfigFile, Json, load, text
 from octopus.printing import table, to_json
 
@@ -148,4 +149,4 @@ def _plain(found: Judgement) -> object:
         to_builtins(one) | {"eligible": one.eligible, "counts": {each.value: one.count(each) for each in Standing}}
         for one in found.coverages.values()
     ]
-    return {"time": found.time, "complete": found.complete, "apps": apps}
+    return {"time": rfc3339(found.time), "complete": found.complete, "apps": apps}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from octopus.core.chain import CARRIED, CHECKPOINT, Link
+from octopus.core.times import rfc3339
 from octopus.core.types import TERMINAL_EVENTS, AuditEvent, Value
 
 MAX_KEYS = 50_000
@@ -122,7 +123,7 @@ def fields_of(time: float, event: AuditEvent) -> bytes:
     if not event.once or not _OWN_FIELDS.isdisjoint(event.data):
         raise ValueError(f"{event.event} needs a key and no field of the trail's own: {sorted(event.data)}")
     fields: dict[str, Any] = {
-        "time": datetime.fromtimestamp(time, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "time": rfc3339(time),
         "event": event.event,
         "session": event.session,
         "login": event.login,

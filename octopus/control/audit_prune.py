@@ -7,7 +7,6 @@ are gone, or only some, or none yet. Blocking.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from octopus.control.audit_file import finished_files
 from octopus.core.chain import PRUNED, first_seq
 from octopus.core.errors import AuditUnavailable
+from octopus.core.times import rfc3339
 from octopus.core.types import AuditEvent, Value
 
 RECORDINGS = frozenset({".cast", ".copy"})
@@ -37,7 +37,7 @@ def old_files(directory: Path, before: float) -> list[OldFile]:
 
     The newest finished file is never among them: a start may need it. A file that cannot be read stays, and all after it.
     """
-    limit = datetime.fromtimestamp(before, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    limit = rfc3339(before)
     found: list[OldFile] = []
     try:
         for path in finished_files(directory)[:-1]:

@@ -27,11 +27,11 @@ class Rescaled(Value, frozen=True, kw_only=True):
 class Action(Value, frozen=True, kw_only=True):
     """One entry of the history. ``instances`` Marathon had, ``wanted`` it was to have; ``why`` in plain words.
 
-    ``time`` in seconds since 1970; ``operator`` who asked, "" the daemon by itself; ``deployment`` Marathon's id of what it began.
+    ``time`` is RFC 3339, UTC; ``operator`` who asked, "" the daemon by itself; ``deployment`` Marathon's id of what it began.
     ``hosts`` are those the sentence is about, some of many.
     """
 
-    time: float
+    time: str
     app: str
     did: Did
     instances: int

@@ -10,6 +10,7 @@ import structlog
 
 from octopus.core.errors import printable
 from octopus.core.ports import AuditLog
+from octopus.core.times import rfc3339
 from octopus.core.types import AuditEvent
 from octopus.core.unique import Coverage, Standing, Verdict
 from octopus.core.unique_actions import Action, Counters, Did, one_failure, one_more
@@ -48,7 +49,7 @@ class UniqueRecord:
         missing = [host.hostname for host in found.hosts if host.standing is Standing.MISSING] if hosts is None else hosts
         step = found.step
         return Action(
-            time=self._clock(),
+            time=rfc3339(self._clock()),
             app=found.app,
             did=did,
             instances=found.instances,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from tests.parts.zookeeper import ZooKeeper
 
 APP = "/ops/statsd"
 STATSD: dict[str, Any] = {"cmd": "sleep 1", "cpus": 1, "mem": 64, "instances": 2, "constraints": [["hostname", "UNIQUE"]]}
+RFC_3339 = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z"
 HEKA: dict[str, Any] = {**STATSD, "cpus": 3}
 VERSIONS = [("0.22.0", "0.8.1"), ("1.1.0", "1.3.0"), ("1.11.0", "1.8.0"), ("1.11.0", "1.11.0")]
 
@@ -125,7 +127,7 @@ async def test_where_apps_lack_an_instance(tmp_path: Path, mesos: str, marathon:
         assert f"{APP}\t2\t" in out
         assert "/ops/heka\tagent-4\tblocked\tInsufficientCpus\tneeds 3 cpus" in out
         found = json.loads((await there.octopus("unique", "--json"))[1])
-        assert found["complete"] is True
+        assert (found["complete"], re.fullmatch(RFC_3339, found["time"]) is not None) == (True, True)
         [heka, statsd] = found["apps"]
         assert (heka["app"], heka["counts"]["running"], heka["counts"]["blocked"], heka["step"]["verdict"]) == (
             "/ops/heka",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from octopus.core.errors import (
 )
 from octopus.core.placement_operators import Constraint
 from octopus.core.unique_actions import Did
-from tests.parts.fleet import STATSD, FakeLeadership, Town, agent
+from tests.parts.fleet import NOW, STATSD, FakeLeadership, Town, agent
 
 APP = "/ops/statsd"
 A, B, C = agent("a"), agent("b"), agent("c")
@@ -42,6 +43,7 @@ async def test_an_agent_that_joins_is_followed_once() -> None:
     assert (town.scaler.counters.scaled, town.scaler.counters.looks, town.scaler.counters.refused) == (1, 3, 0)
     [action] = town.scaler.actions
     assert (action.did, action.app, action.deployment) == (Did.SCALED, APP, "d-1")
+    assert NOW <= datetime.fromisoformat(action.time).timestamp() <= town.now  # RFC 3339, as every time that programs are told
 
 
 async def test_observing_tells_what_it_would_do_and_does_nothing() -> None:
