@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -42,10 +43,11 @@ class Finding(Value, frozen=True, kw_only=True):
 
 
 async def check(config: Config) -> list[Finding]:
-    """Return what there is to say of keys, trail, shipping, directory, cluster, engines, policy and leader, in this order. Never raises."""
+    """Return what there is to say of all, from keys and trail to the leader and StatsD, always in the same order. Never raises."""
     here = [*_host_keys(config), *_trail(config), *_in_clear(config), *_tokens(config)]
-    people, cluster, away, leader = await asyncio.gather(_directory(config), _cluster(config), _shipping(config), _leader(config))
-    return here + away + people + cluster + leader
+    asked = _directory(config), _cluster(config), _shipping(config), _leader(config), _statsd(config)
+    people, cluster, away, leader, figures = await asyncio.gather(*asked)
+    return here + away + people + cluster + leader + figures
 
 
 def _host_keys(config: Config) -> Iterable[Finding]:
@@ -85,6 +87,17 @@ def _tokens(config: Config) -> Iterable[Finding]:
     except ConfigError as error:
         return _faults("admin", error.faults)
     return []
+
+
+async def _statsd(config: Config) -> list[Finding]:
+    """Look up where figures go: whether anybody listens there does not show with UDP."""
+    if not config.metrics.statsd:
+        return []
+    try:
+        await asyncio.get_running_loop().getaddrinfo(*config.metrics.statsd, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        return [_warning("statsd", f"{config.metrics.statsd}: {error.strerror}")]
+    return [_ok("statsd", f"{config.metrics.statsd} is a place")]
 
 
 async def _leader(config: Config) -> list[Finding]:
@@ -156,12 +169,14 @@ async def _engines(config: Config, cluster: Cluster) -> list[Finding]:
 
     async def ask(agent: Agent) -> list[Finding]:
         async with places:
+            where = ""
             try:
                 address = building.engine_address(config.docker, agent.hostname, agent.ip)
+                where = f"{address.url}: "
                 engine = await engines.get(agent.hostname, address)
                 versions[".".join(map(str, await engine.api.version()))] += 1
             except OctopusError as error:
-                return [_fault(f"engine {agent.hostname}", error)]
+                return _faults(f"engine {agent.hostname}", [f"{where}{error}"])
         return []
 
     try:

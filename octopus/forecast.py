@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 import sys
@@ -60,7 +61,7 @@ def document(name: str) -> bytes | None:
         return None
     if len(body) > MAX_DOCUMENT:
         raise InvalidDocument([("", f"is longer than {MAX_DOCUMENT} bytes")])
-    return body
+    return body.removeprefix(codecs.BOM_UTF8)  # editors of Windows put it there
 
 
 def _is_file(name: str) -> bool:

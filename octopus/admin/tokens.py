@@ -58,9 +58,11 @@ def read(path: str) -> Tokens:
         return Tokens()
     try:
         with Path(path).open("rb") as file:
-            return parse(file.read(MAX_FILE).decode())
+            return parse(file.read(MAX_FILE).decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"[admin] tokens_file: {path}: {error}"]) from error
+        raise ConfigError(
+            [f"[admin] tokens_file: {path}: cannot be read: {error.strerror if isinstance(error, OSError) else error}"]
+        ) from error
 
 
 def parse(text: str) -> Tokens:

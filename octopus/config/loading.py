@@ -50,7 +50,7 @@ def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE + 1)
-        text = raw.decode("utf-8")
+        text = raw.decode("utf-8-sig")  # editors of Windows put a mark in front
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:

@@ -78,8 +78,9 @@ class FileLimits:
 
 def unavailable(agent: str, step: str, why: object) -> ContainerUnavailable:
     """Return the error of an engine that failed at ``step``: one line for the person, the cause for the operator."""
+    text = (why.strerror if isinstance(why, OSError) else "") or str(why) or type(why).__name__
     return ContainerUnavailable(
-        f"engine of {printable(agent)}: {step}: {printable(str(why)) or type(why).__name__}",
+        f"engine of {printable(agent)}: {step}: {printable(text)}",
         notice=f"the container engine of {agent} does not answer",
     )
 

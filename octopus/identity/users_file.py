@@ -131,9 +131,9 @@ def _read(path: Path) -> _Contents:
     """Read and check the file. Raise ConfigError, each fault with the file's name."""
     try:
         data, stamp = _read_bytes(path)
-        users = read_users(data.decode())
+        users = read_users(data.decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+        raise ConfigError([f"{path}: cannot be read: {error.strerror if isinstance(error, OSError) else error}"]) from error
     except ConfigError as error:
         raise ConfigError([f"{path}: {fault}" for fault in error.faults]) from error
     return _Contents(stamp=stamp, users=users, owners=_owners(users), dummy=_dummy(users))

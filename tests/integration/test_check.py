@@ -85,7 +85,17 @@ async def test_all_that_is_down_is_told_at_once(write: Write, slapd: Slapd, clus
     assert [what for what, _ in brief(findings, Status.FAULT)] == ["host keys", "directory", "marathon"]
     assert [what for what, _ in brief(findings, Status.WARNING)] == ["directory"]
     findings = await check(write(ldap(slapd.tls_url, str(slapd.ca)), mesos(cluster, f"http://{nowhere}")))
-    assert [what for what, _ in brief(findings, Status.FAULT)] == ["engine agent-1"]
+    assert brief(findings, Status.FAULT) == [
+        ("engine agent-1", f"http://{nowhere}: engine of agent-1: connect: Connection refused")  # where, and in words
+    ]
+
+
+async def test_a_statsd_that_is_nowhere_is_told(write: Write, slapd: Slapd, docker_engine: Engine) -> None:
+    """Nothing else ever tells: what is sent by UDP comes to nobody, in silence."""
+    engine = f'[docker]\nurl = "{docker_engine.address.url}"\ninventory = true'
+    for place, status in (("127.0.0.1:8125", Status.OK), ("nowhere.invalid:8125", Status.WARNING)):
+        found = await check(write(ldap(slapd.tls_url, str(slapd.ca)), f'{engine}\n[metrics]\nstatsd = "{place}"'))
+        assert [what for what, _ in brief(found, status) if what == "statsd"] == ["statsd"], place
 
 
 async def test_a_directory_that_cannot_be_trusted_is_a_fault(write: Write, slapd: Slapd, docker_engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import json
 import os
@@ -196,6 +197,16 @@ async def test_a_name_that_is_no_app_never_passes_a_gate(tmp_path: Path) -> None
         for name, said in ((str(tmp_path / "cut.json"), str(tmp_path / "cut.json")), ("-", "standard input")):
             cut = await there.octopus("simulate", name, given=b'{"id": "/a"')
             assert (cut.status, cut.err.splitlines()) == (65, [f"octopus: {said}: /: Invalid JSON: Input data was truncated"])
+
+
+async def test_a_mark_of_windows_is_passed_over(tmp_path: Path) -> None:
+    """In front of a document as of a configuration: nobody sees it in an editor."""
+    async with ground(tmp_path) as there:
+        there.config.write_bytes(codecs.BOM_UTF8 + there.config.read_bytes())
+        path = tmp_path / "app.json"
+        path.write_bytes(codecs.BOM_UTF8 + b'{"id": "/a", "cmd": "x", "cpus": 1}')
+        found = await there.octopus("simulate", str(path))
+        assert (found.status, found.err) == (0, "")
 
 
 async def test_a_document_from_a_pipe_is_read(tmp_path: Path) -> None:
