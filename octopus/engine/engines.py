@@ -101,22 +101,22 @@ class Engine:
 
 
 class Engines:
-    """One Engine per address; at most ``capacity`` that are idle are remembered."""
+    """One Engine for each agent at its address, for failures to name who it is; at most ``capacity`` that are idle are remembered."""
 
     def __init__(self, limits: EngineLimits, capacity: int = 1024, newest: tuple[int, int] = NEWEST) -> None:
         self._limits = limits
         self._capacity = capacity
         self._newest = newest
-        self._engines: dict[EngineAddress, Engine] = {}
+        self._engines: dict[tuple[str, EngineAddress], Engine] = {}
 
     async def get(self, agent: str, address: EngineAddress) -> Engine:
         """Return the engine at ``address``. Raise ContainerUnavailable when the address cannot be used."""
-        engine = self._engines.pop(address, None)
+        engine = self._engines.pop((agent, address), None)
         if engine is None:
             with faults(agent, "address"):
                 endpoint = open_endpoint(address, self._limits.connect)
             engine = Engine(agent, address, endpoint, self._limits, self._newest)
-        self._engines[address] = engine
+        self._engines[agent, address] = engine
         await self._make_room()
         return engine
 
@@ -129,6 +129,6 @@ class Engines:
     async def _make_room(self) -> None:
         if len(self._engines) <= self._capacity:
             return
-        oldest = next((address for address, engine in self._engines.items() if engine.idle), None)
+        oldest = next((key for key, engine in self._engines.items() if engine.idle), None)
         if oldest is not None:
             await self._engines.pop(oldest).aclose()

@@ -7,6 +7,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
 
+import msgspec
 import pytest
 
 from octopus.core.errors import ContainerUnavailable
@@ -159,6 +160,15 @@ async def test_an_address_that_cannot_be_used_is_told(url: str) -> None:
     async with DockerBackend() as backend:
         with pytest.raises(ContainerUnavailable, match="agent-7"):
             await backend.start(target_at(url, "c0ffee"), spec_for("true")).__aenter__()
+
+
+async def test_agents_that_share_an_engine_are_each_called_by_their_name() -> None:
+    """One URL for all of them is how a small cluster begins."""
+    target = target_at("http://127.0.0.1:1", "c0ffee")
+    async with DockerBackend() as backend:
+        for agent in ("agent-7", "agent-8", "agent-7"):
+            with pytest.raises(ContainerUnavailable, match=agent):
+                await backend.start(msgspec.structs.replace(target, agent=agent), spec_for("true")).__aenter__()
 
 
 async def test_nobody_there_is_not_told_as_slow() -> None:
