@@ -18,7 +18,8 @@ NOT_SIMULATED = {"mount": "a whole disk", "path": "a disk of its own"}
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An app as far as placement goes. ``needs`` is one instance's, without ports; ``ports`` its host ports, 0 for any.
+    """An app as far as placement goes. ``needs`` is one instance's, without ports; of its disk ``volumes`` thousandths
+    of an MB are persistent volumes. ``ports`` are its host ports, 0 for any.
 
     ``declared`` are ports that 0.8 tries first where any would do. ``version``, ``configured`` (``versionInfo.lastConfigChangeAt``)
     and ``deploying`` are what a running Marathon says. ``unmodelled`` names what the answer leaves out.
@@ -27,6 +28,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     id: str
     instances: int = 1
     needs: Amounts = NOTHING
+    volumes: int = 0
     ports: tuple[int, ...] = ()
     declared: tuple[int, ...] = ()
     constraints: tuple[Constraint, ...] = ()
@@ -81,6 +83,7 @@ def read_app(fields: Fields, rules: Rules) -> App:
         needs=Amounts(
             milli(fields.number("cpus", 1.0)), milli(fields.number("mem", 128.0)), milli(fields.number("disk", 0.0)) + volumes, gpus * 1000
         ),
+        volumes=volumes,
         ports=ports,
         declared=declared,
         constraints=constraints(fields, rules),

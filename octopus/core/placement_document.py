@@ -84,12 +84,18 @@ def _changed(app: App, known: App, fields: Fields) -> App:
     def of(*keys: str) -> App:
         return app if any(fields.has(key) for key in keys) else known
 
+    disk, volumes = of("disk"), of("container").volumes
     return msgspec.structs.replace(
         app,
         instances=of("instances").instances,
         needs=Amounts(
-            of("cpus").needs.cpus, of("mem").needs.mem, of("disk", "container").needs.disk, of("gpus").needs.gpus, app.needs.ports
+            of("cpus").needs.cpus,
+            of("mem").needs.mem,
+            disk.needs.disk - disk.volumes + volumes,
+            of("gpus").needs.gpus,
+            app.needs.ports,
         ),
+        volumes=volumes,
         ports=of(*_PORTS).ports,
         declared=of(*_PORTS).declared,
         constraints=of("constraints").constraints,

@@ -277,6 +277,18 @@ def test_a_document_changes_what_it_names_of_an_app_that_is_known() -> None:
     assert put({"apps": [{"id": "/a", "cmd": "x"}]}).needs.cpus == 1000
 
 
+def test_a_document_names_disk_and_volumes_apart() -> None:
+    """An app's own disk and its persistent volumes are two fields, whichever of them a document changes."""
+
+    def container(size: int) -> dict[str, object]:
+        return {"volumes": [{"containerPath": "data", "mode": "RW", "persistent": {"size": size}}]}
+
+    known = parse_app({"id": "/a", "disk": 7, "container": container(100)}, NEW)
+    for document, disk in (({"disk": 1}, 101), ({"container": container(50)}, 57), ({"disk": 1, "container": container(0)}, 1), ({}, 107)):
+        [app] = parse_apps(json.dumps({"id": "/a", **document}).encode(), NEW, {"/a": known})
+        assert app.needs.disk == disk * 1000
+
+
 @pytest.mark.parametrize(
     ("body", "wanted"),
     [
