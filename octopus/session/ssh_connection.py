@@ -15,8 +15,8 @@ from typing import Any
 
 import asyncssh
 from asyncssh.channel import SSHChannel, SSHServerChannel, SSHTCPChannel
-from asyncssh.constants import DISC_ILLEGAL_USER_NAME, MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
-from asyncssh.packet import SSHPacketLogger, String, UInt32
+from asyncssh.constants import DISC_ILLEGAL_USER_NAME, MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE, MSG_SERVICE_REQUEST
+from asyncssh.packet import SSHPacket, SSHPacketLogger, String, UInt32
 
 from octopus.session.courtesy import BULK, Courtesy
 from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for, macs_for
@@ -154,6 +154,14 @@ class GatewayConnection(asyncssh.SSHServerConnection):
                 return 0
         self._inpbuf = buffer[at:]
         return size
+
+    def _ask_for_service(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        # paramiko asks anew before each attempt to log in, and OpenSSH's server answers each time.
+        if self._auth_in_progress:
+            self._next_service = b"ssh-userauth"
+        self._process_service_request(pkttype, pktid, packet)
+
+    _packet_handlers = {**asyncssh.SSHServerConnection._packet_handlers, MSG_SERVICE_REQUEST: _ask_for_service}  # noqa: RUF012
 
     def _send_disconnect(self, code: int, reason: str, lang: str) -> None:
         # What is wrong with a user name asyncssh tells in Python's words.

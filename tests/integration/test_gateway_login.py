@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import paramiko
@@ -286,6 +287,21 @@ async def test_paramiko(part: GatewayPart) -> None:
             return channel.recv_exit_status(), channel.recv(100)
 
     assert await asyncio.to_thread(run) == (7, b"hi\n")
+
+
+async def test_paramiko_may_try_one_after_the_other(part: GatewayPart) -> None:
+    """A key that nobody has, then one that somebody has, or the password: before each it asks for the service anew."""
+
+    def run(keys: list[str], password: str | None) -> bytes:
+        with paramiko.SSHClient() as client:
+            client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+            own: dict[str, Any] = {"allow_agent": False, "look_for_keys": False, "key_filename": keys, "password": password}
+            client.connect("127.0.0.1", part.port, "alice+t", timeout=20, **own)
+            return bytes(client.exec_command("echo hi", timeout=20)[1].read())
+
+    part.plane.tasks["alice+t"] = part.plane.tasks["t"]
+    assert await asyncio.to_thread(run, [str(part.stranger), str(part.key)], None) == b"hi\n"
+    assert await asyncio.to_thread(run, [str(part.stranger)], "wonderland") == b"hi\n"
 
 
 async def test_certificate_is_an_identity_by_certificate(part: GatewayPart) -> None:
