@@ -12,6 +12,7 @@ from octopus.core.placement_app import App, absolute, read_app
 from octopus.core.placement_json import Fields
 from octopus.core.placement_rules import Rules
 from octopus.core.resources import Amounts
+from octopus.core.types import Value
 
 MAX_APPS = 10_000
 MAX_DEPTH = 32
@@ -19,6 +20,15 @@ SEGMENT = r"^(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-
 """One element of an app's id (``state/PathId.scala``, ``ID_PATH_SEGMENT_PATTERN``)."""
 _SEGMENT = re.compile(SEGMENT)
 _PORTS = ("ports", "portDefinitions", "container", "networks", "ipAddress")
+
+
+class _Part(Value, frozen=True):
+    """A part of a document: its JSON, its path, the group it is in, and whether it stands whole, as what a group holds does."""
+
+    document: object
+    path: str = ""
+    group: str = ""
+    whole: bool = False
 
 
 def parse_apps(body: bytes, rules: Rules, known: Mapping[str, App] | None = None) -> list[App]:
@@ -32,8 +42,8 @@ def parse_apps(body: bytes, rules: Rules, known: Mapping[str, App] | None = None
         raise InvalidDocument([("", f"Invalid JSON: {error}")]) from error
     found: list[App] = []
     faults: list[tuple[str, str]] = []
-    for path, base, part in _parts(document, "", "", 0, faults):
-        found.append(_put(Fields.of(part, path, faults, base), rules, {} if "/apps(" in path else known or {}))
+    for part in _parts(_Part(document), 0, faults):
+        found.append(_put(Fields.of(part.document, part.path, faults, part.group), rules, {} if part.whole else known or {}))
     ids = [app.id for app in found]
     faults.extend((f"{each}", "An app with this id is there twice") for each in sorted({i for i in ids if i and ids.count(i) > 1}))
     if not found and not faults:
@@ -54,19 +64,21 @@ def _put(fields: Fields, rules: Rules, known: Mapping[str, App]) -> App:
     return app
 
 
-def _parts(document: object, path: str, base: str, depth: int, faults: list[tuple[str, str]]) -> list[tuple[str, str, object]]:
-    """Return path, group and JSON of each app; a group is what has ``apps`` or ``groups``."""
+def _parts(part: _Part, depth: int, faults: list[tuple[str, str]]) -> list[_Part]:
+    """Return each app's part; a group is what has ``apps`` or ``groups``."""
+    document, path = part.document, part.path
     if depth > MAX_DEPTH:
         faults.append((path, f"more than {MAX_DEPTH} groups in each other"))
         return []
     if isinstance(document, list):
-        return [part for at, each in enumerate(document[:MAX_APPS]) for part in _parts(each, f"{path}({at})", base, depth + 1, faults)]
-    if not (isinstance(document, Mapping) and ("apps" in document or "groups" in document)):
-        return [(path, base, document)]
-    own = document.get("id")
-    inner = absolute(own, base) if isinstance(own, str) else base
-    lists = [(key, document.get(key) or []) for key in ("apps", "groups")]
-    return [part for key, each in lists for part in _parts(each, f"{path}/{key}", inner, depth + 1, faults)]
+        inner = [_Part(each, f"{path}({at})", part.group, part.whole) for at, each in enumerate(document[:MAX_APPS])]
+    elif isinstance(document, Mapping) and ("apps" in document or "groups" in document):
+        own = document.get("id")
+        group = absolute(own, part.group) if isinstance(own, str) else part.group
+        inner = [_Part(document.get(key) or [], f"{path}/{key}", group, whole=True) for key in ("apps", "groups")]
+    else:
+        return [part]
+    return [app for each in inner for app in _parts(each, depth + 1, faults)]
 
 
 def _check_new(fields: Fields, app: App) -> None:
