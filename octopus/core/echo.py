@@ -20,6 +20,7 @@ MAX_LINE = 4096
 MAX_LINES = 256
 """Lines that may wait for their echo; of more the oldest are left out."""
 _ENDS = frozenset("\r\n\x03\x04\x1a")
+_CONTROLS = frozenset(map(chr, (*range(32), 127)))
 _KEY = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[@-~]|[^\[O])|[^\x1b]", re.DOTALL)
 
 
@@ -84,8 +85,9 @@ class OpenInput:
         line = self._lines[-1]
         if not line.hidden:
             line.text += key
-            # A key that is a control or a sequence says nothing, and is not given back as it is.
-            line.awaited += key if len(key) == 1 and key.isprintable() else ""
+            # A key that is a control or a sequence says nothing, and is not given back as it is. Any other character may be part of
+            # a password, also one that draws nothing or that this Python's Unicode does not know yet.
+            line.awaited += key if len(key) == 1 and key not in _CONTROLS else ""
             if len(line.text) > MAX_LINE:
                 self._hide(line)
         if key in _ENDS:
