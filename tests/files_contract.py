@@ -186,8 +186,8 @@ class ContainerFilesContract:
             again = await files.resolve(path, ahead=True)
             reader = await files.open_read(again)
             assert await reader.read(0, 1 << 20) == data[: 1 << 20]
-            assert (await reader.close()).size == size
-            assert same(reader.attributes, plain.attributes)
+            assert same(await reader.stat(), plain.attributes)
+            assert (await reader.close()).size == reader.size == size
         for name in (b"", b"none"):
             path = posixpath.join(base, name)
             place, plain = await files.resolve(path, ahead=True), await files.resolve(path)

@@ -90,8 +90,8 @@ class ExecBackend(Protocol):
 class FileReader(Protocol):
     """A file open for reading. Calls may overlap; those in the order of the file are the fast ones."""
 
-    attributes: FileAttributes
-    """As they were when it was opened; known once something was read, or it is closed."""
+    size: int
+    """What it had when it was opened, in bytes; known once something was read, or it is closed."""
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes, fewer only at the end of the file; b"" beyond it. Raise FileFailure."""

@@ -22,7 +22,8 @@ class ArchiveReader:
     """
 
     def __init__(self, archive: Archive, place: Place, attributes: FileAttributes, spool: Spool) -> None:
-        self.attributes = attributes
+        self.size = attributes.size
+        self._attributes = attributes
         self._archive = archive
         self._path = place.path
         self._spool = spool
@@ -59,7 +60,7 @@ class ArchiveReader:
 
     async def stat(self) -> FileAttributes:
         """See ``FileReader.stat``; as it was when it was opened: the engine cannot tell of an open file."""
-        return self.attributes
+        return self._attributes
 
     async def close(self) -> Passed:
         """See ``FileReader.close``."""

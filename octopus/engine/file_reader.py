@@ -16,21 +16,22 @@ from octopus.engine.limits import FileLimits, faults
 AHEAD = 2
 """Blocks fetched before they are asked for."""
 
-UNKNOWN = FileAttributes(mode=0o100000, size=-1, uid=0, gid=0, atime=0, mtime=0)
-"""Attributes of a file before its beginning has come: no size is like this."""
+UNKNOWN = -1
+"""The size of a file before its beginning has come."""
 
 _NOTHING = Block(0, memoryview(b""))
 
 
 class ShellReader:
-    """Reads by path, and each time looks that it is still the same file: ``identity`` is its device and inode.
+    """Reads by path, and each time looks that it is still the same file: ``identity`` is its device and inode. A small file that
+    came whole along with being resolved has none yet; should more be asked for, it is known again by what it holds.
 
     The last blocks are kept, for requests that overtook one another; the next two are fetched ahead. Of a large file what
     follows those comes in one go.
     """
 
     def __init__(self, shells: FileShells, place: Place, agent: str, limits: FileLimits) -> None:
-        self.attributes = UNKNOWN
+        self.size = UNKNOWN
         self._shells = shells
         self._shell: FileShell | None = None
         self._path = place.path
@@ -67,14 +68,26 @@ class ShellReader:
         except FileFailure:
             return await self.open()
         with faults(self._agent, "read"):
-            self._take(read_block(0, self._limits.small, said))
+            self._take(read_beginning(self._limits.small, said))
 
     def _take(self, block: Block) -> None:
-        if block.attributes is None:
-            raise ValueError("a block as it was read")
-        self.attributes = block.attributes
+        self.size = block.attributes.size if block.attributes else len(block.data)
         self._identity = block.identity
         self._keep(block)
+
+    async def _know(self) -> Block | None:
+        """Learn which file it is whose beginning came without that, and read that again for it; None where it is known.
+
+        Raise PathChanged where what passed is not in it any more.
+        """
+        if self._identity:
+            return None
+        block = await self._fetch(0, self._limits.small)
+        if self._passed.size and block.data[: self.size] != self._blocks[-1].data:
+            raise PathChanged(f"{self._path!r} is another file by now, or holds something else")
+        self._blocks, self._kept = deque([_NOTHING]), 0
+        self._take(block)
+        return block
 
     async def read(self, offset: int, size: int) -> bytes:
         """See ``FileReader.read``."""
@@ -100,7 +113,8 @@ class ShellReader:
         """See ``FileReader.stat``."""
         async with self._turn:
             await self._begin()
-        return (await self._fetch(0, 0)).attributes or self.attributes
+            block = await self._know()
+        return _attributes(block or await self._fetch(0, 0))
 
     async def close(self) -> Passed:
         """See ``FileReader.close``."""
@@ -122,12 +136,18 @@ class ShellReader:
             if offset == last.end and last.short and self._end_told != offset:
                 self._end_told = offset  # known already; who asks again learns whether the file has grown
                 return _NOTHING
-            if block := await self._ahead(offset) or await self._flowing(offset):
-                return block
-            block = await self._fetch(offset, self._size(offset))
-            if block.data:
-                self._take_up(block)
+            if not self._identity:
+                await self._know()
+                return self._held(offset) or (_NOTHING if self._blocks[-1].short else await self._next_block(offset))
+            return await self._next_block(offset)
+
+    async def _next_block(self, offset: int) -> Block:
+        if block := await self._ahead(offset) or await self._flowing(offset):
             return block
+        block = await self._fetch(offset, self._size(offset))
+        if block.data:
+            self._take_up(block)
+        return block
 
     def _held(self, offset: int) -> Block | None:
         return next((block for block in reversed(self._blocks) if block.start <= offset < block.end), None)
@@ -203,7 +223,7 @@ class ShellReader:
         if self._flow:
             return
         start, size = self._following if self._next else (last.end, last.asked)
-        if self._flows and size >= self._limits.block and self.attributes.size - start >= self._limits.bulk:
+        if self._flows and size >= self._limits.block and self.size - start >= self._limits.bulk:
             self._flow = Outflow(self._shells, self._path, start, self._identity, self._agent, self._limits)
             return
         while len(self._next) < AHEAD:
@@ -222,6 +242,19 @@ class ShellReader:
         if block.identity != (self._identity or block.identity):
             raise PathChanged(f"{self._path!r} is another file by now")
         return block
+
+
+def _attributes(block: Block) -> FileAttributes:
+    if block.attributes is None:
+        raise BadUpstream("files helper", "no attributes", block.identity)
+    return block.attributes
+
+
+def read_beginning(size: int, said: bytes) -> Block:
+    """Read what the helper says of the first bytes of a file that was resolved: which one it is follows only if there are more."""
+    if len(said) < size:
+        return Block(0, memoryview(said), size)
+    return Block(0, memoryview(said)[:size], size, *read_head(said[size:].removesuffix(b"\n")))
 
 
 def read_block(offset: int, size: int, said: bytes) -> Block:

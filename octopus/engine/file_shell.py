@@ -51,7 +51,7 @@ class FileShell:
         return await self._do(mark, _line(op, words, path, mark) + data)
 
     async def begin(self, op: str, words: Sequence[bytes], path: bytes, *, mark: bytes) -> tuple[bytes, asyncio.Task[bytes]]:
-        """Do one of those that answer in two parts, of which a mark ends the first; return that, and the task that brings the second.
+        """Do one of those that answer in two parts, of which a mark and a B end the first; return that, and the task of the second.
 
         Where there is only one part, that is the first, and the task done. Raise as ``quick``.
         """
@@ -60,13 +60,15 @@ class FileShell:
         await asyncio.wait({begun, task}, return_when=asyncio.FIRST_COMPLETED)
         return (begun.result() if begun.done() else task.result()), task
 
-    async def say(self, op: str, words: Sequence[bytes], path: bytes, *, mark: bytes) -> None:
-        """Have an operation done to which there is no answer, unless others are being done. Raise nothing: it may not be done."""
+    async def say(self, op: str, words: Sequence[bytes], path: bytes, *, data: bytes, mark: bytes) -> bool:
+        """Have an operation done to which there is no answer, unless others are being done; tell whether it was sent. Raise nothing."""
         if self.gone or self._turn.locked():
-            return
+            return False
         async with self._turn:
             with suppress(OctopusError):
-                await self._send(_line(op, words, path, mark))
+                await self._send(_line(op, words, path, mark) + data)
+                return True
+        return False
 
     async def ask(self, op: str, *arguments: bytes) -> bytes:
         """Have an operation done whose answer is taken by ``pieces``; return its mark. For who has the helper alone."""
@@ -210,9 +212,8 @@ class FileShell:
             said = await self._until(mark, self._limits.answer)
             while not self._received:
                 self._received = await self._receive(said)
-            if self._received.startswith(b"E"):
-                self._received = self._received[1:]
-            else:
+            last, self._received = self._received.startswith(b"E"), self._received[1:]
+            if not last:
                 begun.set_result(said)
                 said = await self._until(mark + b"E", self._limits.answer)
         status, space, errors = (await self._until(mark + b"\n", MAX_ERRORS)).partition(b" ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import posixpath
 import stat
 from collections import deque
 from collections.abc import Callable
@@ -13,12 +12,13 @@ import msgspec
 
 from octopus.core.errors import OctopusError
 from octopus.core.files import AttributeChanges, FileAttributes, FileFailure, Passed, PassedBytes
-from octopus.engine.file_answers import attributes, mark_of
-from octopus.engine.file_changes import WHOLE, Opened, change_arguments, masked
+from octopus.engine.file_answers import attributes
+from octopus.engine.file_changes import WHOLE, Opened, change_arguments
 from octopus.engine.file_flow import Inflow, give_back
 from octopus.engine.file_shell import FileShell
 from octopus.engine.file_shells import FileShells
 from octopus.engine.limits import FileLimits
+from octopus.engine.small_file import SmallFile
 
 UNDER_WAY = 2
 """Blocks that are sent before the first of them has arrived."""
@@ -38,7 +38,7 @@ class ShellWriter:
         self._agent = agent
         self._opened = opened
         self._made = opened.made
-        self._begun = b""
+        self._small = SmallFile(shell, opened)
         self._limits = limits
         self._on_end = on_end
         self._size = 0 if opened.name or opened.former is None else opened.former.size
@@ -56,13 +56,6 @@ class ShellWriter:
         self._changes = AttributeChanges()
         self._result: Passed | None = None
         self._failure: OctopusError | None = None
-
-    async def begin(self) -> None:
-        """Have a new file made while the client sends what is to be in it. Raise ContainerUnavailable."""
-        if not (self._made or self._opened.exclusive):
-            self._begun, _ = masked(self._mode())
-            path, mark = self._place()
-            await self._shell.say("MAKE", (self._begun,), path, mark=mark)
 
     async def write(self, offset: int, data: bytes) -> None:
         """See ``FileWriter.write``."""
@@ -86,6 +79,8 @@ class ShellWriter:
             if self._length >= min(self._limits.block, max(self._limits.small, self._sent)):
                 await self._flush()
                 await self._change_over()
+            elif self._length == len(data) and self._start == 0 and not self._made:
+                await self._small.store(data, self._mode())
 
     async def stat(self) -> FileAttributes:
         """See ``FileWriter.stat``."""
@@ -222,51 +217,13 @@ class ShellWriter:
 
     async def _make(self) -> None:
         if not self._made:
-            await self._unmake()
+            await self._small.drop()
             await self._shell.call("create", self._opened.path, self._opened.name, b"%d" % self._opened.exclusive)
             self._made = True
 
-    async def _put(self) -> None:
-        """Make a small file at once, with the mode it is to have where no more than a umask is needed for that."""
-        mode = self._mode()
-        umask, rest = masked(mode)
-        _, owner, _, atime, mtime = change_arguments(self._changes)
-        if self._gathered and not self._opened.exclusive:
-            as_made = b"" if self._begun in (b"", umask) else b"%04o" % mode
-            if await self._put_quickly((umask, rest or as_made, owner, atime, mtime)):
-                return
-        await self._unmake()
-        await self._shell.call(
-            "put",
-            *(self._opened.path, b"%d" % self._length, self._opened.name, b"%d" % self._opened.exclusive),
-            *(umask, rest, owner, atime, mtime),
-            data=b"".join([*self._gathered, WHOLE]),
-        )
-
-    async def _put_quickly(self, words: tuple[bytes, ...]) -> bool:
-        path, mark = self._place()
-        self._begun = b""
-        try:
-            data = b"".join([*self._gathered, WHOLE])
-            await self._shell.quick("PUT", (b"%d" % self._length, *words), path, data=data, mark=mark)
-        except FileFailure:
-            return False
-        return True
-
-    async def _unmake(self) -> None:
-        if self._begun:
-            self._begun = b""
-            path, mark = self._place()
-            await self._shell.quick("DROP", (), path, mark=mark)
-
-    def _place(self) -> tuple[bytes, bytes]:
-        """Return where the file is to be, and the mark by which it is made."""
-        folder, name = posixpath.split(self._opened.path)
-        return posixpath.join(folder, self._opened.name), mark_of(name)
-
     async def _commit(self) -> None:
         if not self._made and self._start == 0:
-            return await self._put()
+            return await self._small.put(self._gathered, self._mode(), self._changes)
         await self._make()
         await self._sent_all()
         data = self._take()
@@ -292,7 +249,7 @@ class ShellWriter:
         with suppress(OctopusError):
             await self._sent_all()
         with suppress(OctopusError):
-            await self._unmake()
+            await self._small.drop()
             if self._opened.name and self._made:
                 await self._shell.call("discard", self._opened.path)
         self._result = self._so_far(complete=False)

@@ -90,14 +90,26 @@ op_resolve() { # path follow: its attributes or - (-w: it can be made), and the 
     [ "$base" = . ] && path=$PWD || path=${PWD%/}/$base
     printf %s "$path"
 }
-op_fetch() { # path size mark: the path without links, mark, and what `read` says; what `resolve` says where that will not do
+beginning() { # size: so many bytes of standard input; where there may be more also its identity and attributes
+    told=$(dd "bs=$1" count=1 iflag=fullblock 2>&1 >&4)
+    case $?$told in
+    00+*) ;;
+    01+0*) stat -L -c "%d:%i $format" /proc/self/fd/0 ;;
+    *)
+        printf '%s\n' "$told" >&2
+        return 1
+        ;;
+    esac
+}
+op_fetch() { # path size mark: the path without links, mark, B, and its `beginning`; what `resolve` says where that will not do
     [ "$have_stat" ] && [ -f "$1" ] && [ -r "$1" ] || {
         op_resolve "$1" 1
         return
     }
     {
-        readlink /proc/self/fd/0 && stat -L -c "$3%d:%i $format" /proc/self/fd/0 || exit 1
-        dd "bs=$2" count=1 iflag=fullblock
+        readlink /proc/self/fd/0 || exit 1
+        printf %sB "$3"
+        beginning "$2"
     } <"$1"
 }
 op_entries() { # path mark: for each name mark, R, attributes, ./name
@@ -402,8 +414,7 @@ quick() { # operation, words: for path $path; 2: nothing was done
     case $base in '' | . | ..) return 2 ;; esac
     if [ "$operation" = DROP ] || ! cd -P "$directory"; then
         quick_DROP
-        [ "$operation" = DROP ] || return 2
-        return 0
+        case $operation in DROP) return 0 ;; PLACE) return 1 ;; *) return 2 ;; esac
     fi
     old=$IFS IFS=,
     set -f
@@ -427,11 +438,11 @@ quick_FETCH() { # size
     [ "$have_stat" ] && [ -f "./$base" ] && [ -r "./$base" ] && ! [ -L "./$base" ] || return 2
     {
         [ "./$base" -ef /proc/self/fd/0 ] && ! [ -L "./$base" ] || return 2
-        printf '%s\n%s' "${PWD%/}/$base" "$mark"
-        stat -L -c "%d:%i $format" /proc/self/fd/0 && dd "bs=$1" count=1 iflag=fullblock
+        printf '%s\n%sB' "${PWD%/}/$base" "$mark"
+        beginning "$1"
     } 2>/dev/null <"./$base" || return 1
 }
-quick_MAKE() { # umask: the file that is put next, by the same mark; nothing is said
+make() { # umask: the file that takes its place next, by the same mark, open as file 5
     [ "$PWD" = "$directory" ] && ! [ "$putting" ] && ! there "$base" || return
     making=$PWD putting=.octopus-$mark
     umask "$1"
@@ -440,36 +451,49 @@ quick_MAKE() { # umask: the file that is put next, by the same mark; nothing is 
     set +C
     umask "$mask"
 }
-quick_DROP() { # it is not put
+place() { # mode owner atime mtime: it takes its place, or is gone
+    { [ "$2" = '' ] || chown "$2" "./$putting"; } && { [ "$1" = '' ] || chmod "$1" "./$putting"; } &&
+        { [ "$3" = '' ] || touched "./$putting" "$3" "$4"; } && mv -f "./$putting" "./$base" || {
+        rm -f "./$putting"
+        putting=
+        return 1
+    }
+    putting=
+}
+quick_STORE() { # size umask, then that many bytes: what is to take its place later, by the same mark; nothing is said
+    make "$2"
+    [ "$putting" = ".octopus-$mark" ] || return
+    taken=1
+    dd "bs=$1" count=1 iflag=fullblock >&5 || quick_DROP
+    exec 5>&-
+}
+quick_DROP() { # it is not to
     [ "$putting" = ".octopus-$mark" ] || return 0
     exec 5>&-
     rm -f "${making%/}/$putting"
     putting=
 }
-quick_PUT() { # size umask mode owner atime mtime, then that many bytes; 1: it was not done, whoever has the bytes may try again
+quick_PLACE() { # mode owner atime mtime; 1: it was not done, whoever has the bytes may try again
+    [ "$putting" = ".octopus-$mark" ] || return 1
     if ! [ "$PWD" = "$directory" ] || there "$base"; then
         quick_DROP
-        return 2
+        return 1
     fi
-    if [ "$putting" != ".octopus-$mark" ]; then
-        quick_MAKE "$2"
-        [ "$putting" = ".octopus-$mark" ] || return 2
-    fi
+    place "$@"
+}
+quick_PUT() { # size umask mode owner atime mtime, then that many bytes; 1 as above
+    quick_DROP
+    make "$2"
+    [ "$putting" = ".octopus-$mark" ] || return 2
     dd "bs=$1" count=1 iflag=fullblock >&5
     status=$?
     exec 5>&-
     end=
     IFS= read -r end
     [ "$end" = whole ] || exit 1 # a connection that was cut; out of step in any case
-    if [ "$status" = 0 ] && {
-        { [ "$4" = '' ] || chown "$4" "./$putting"; } && { [ "$3" = '' ] || chmod "$3" "./$putting"; } &&
-            { [ "$5" = '' ] || touched "./$putting" "$5" "$6"; } && mv -f "./$putting" "./$base"
-    }; then
-        putting=
-        return 0
-    fi
-    rm -f "./$putting"
-    putting=
+    shift 2
+    [ "$status" = 0 ] && place "$@" && return
+    quick_DROP
     return 1
 }
 
@@ -480,10 +504,16 @@ while read -r mark op count path; do
     [A-Z]*)
         decode "$path"
         path=$value
+        taken=
         quick "$op" "$count" 2>/dev/null
         status=$?
         cd /
-        [ "$op" = MAKE ] && continue
+        if [ "$op" = STORE ]; then
+            [ "$taken" ] || drain "${count%%,*}"
+            IFS= read -r end
+            [ "$end" = whole ] || exit 1
+            continue
+        fi
         if [ $status != 2 ]; then
             printf '%sE%s %s\n' "$mark" "$status" "$mark"
             continue

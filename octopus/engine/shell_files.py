@@ -117,9 +117,7 @@ class ShellFiles:
             opened = Opened(
                 path=meanwhile, name=name, former=None, permissions=permissions, exclusive=mode.exclusive, append=mode.append, made=False
             )
-            writer = self._writer(shell, opened, place.path)
-            await writer.begin()
-            return writer
+            return self._writer(shell, opened, place.path)
         if found is None and not mode.create:
             await shell.call("check", place.path)
         if found is not None and not (mode.truncate or mode.exclusive):

@@ -13,13 +13,14 @@ Post = Callable[[tuple[AuditEvent, ...]], Awaitable[Sequence[OctopusError | None
 
 
 class EventBatches:
-    """Up to ``most`` events a call; ``tasks`` is where the calls live. A call begins no sooner than ``pause`` seconds after the last one,
-    so that what comes meanwhile goes together: there is no event to wait for."""
+    """Up to ``most`` events a call; ``tasks`` is where the calls live. What comes while one is under way, or soon after the other, goes
+    together: a call begins when for ``lull`` seconds nothing came, and no later than ``pause`` seconds after the last one."""
 
-    def __init__(self, post: Post, tasks: asyncio.TaskGroup, *, most: int = 256, pause: float = 0.03) -> None:
+    def __init__(self, post: Post, tasks: asyncio.TaskGroup, *, most: int = 256, lull: float = 0.03, pause: float = 0.15) -> None:
         self._post = post
         self._tasks = tasks
         self._most = most
+        self._lull = lull
         self._pause = pause
         self._waiting: list[tuple[AuditEvent, asyncio.Future[None]]] = []
         self._running = False
@@ -40,9 +41,16 @@ class EventBatches:
                 for (_, done), failure in zip(batch, await self._outcomes(batch), strict=True):
                     if not done.done():  # else whoever waited is gone
                         done.set_exception(failure) if failure else done.set_result(None)
-                await asyncio.sleep(self._pause)
+                await self._gather()
         finally:
             self._running = False
+
+    async def _gather(self) -> None:
+        now = asyncio.get_running_loop().time
+        end, seen = now() + self._pause, -1
+        while seen < len(self._waiting) < self._most and (left := end - now()) > 0:
+            seen = len(self._waiting)
+            await asyncio.sleep(min(self._lull, left))
 
     async def _outcomes(self, batch: Sequence[tuple[AuditEvent, asyncio.Future[None]]]) -> Sequence[OctopusError | None]:
         try:

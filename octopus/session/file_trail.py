@@ -20,7 +20,7 @@ class FileTrail:
     What is begun here goes on to its end although the session is cut off meanwhile: what was done is on the trail.
     """
 
-    def __init__(self, record: Record, *, max_under_way: int = 64) -> None:
+    def __init__(self, record: Record, *, max_under_way: int = 256) -> None:
         self._record = record
         self._max_under_way = max_under_way
         self._under_way: set[asyncio.Task[Any]] = set()

@@ -109,7 +109,7 @@ class OpenFile:
         if self._reader:
             passed = await self._reader.close()
             # Many clients stop at the size they were told, before they meet the end.
-            complete = passed.complete or (passed.ordered and passed.size == self._reader.attributes.size)
+            complete = passed.complete or (passed.ordered and passed.size == self._reader.size)
             if passed.size or complete:
                 data = self._data(msgspec.structs.replace(passed, complete=complete))
                 await self._trail.note("file.downloaded", data | await _kept(self._sent))

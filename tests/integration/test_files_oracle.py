@@ -60,7 +60,7 @@ async def _write(files: ContainerFiles, path: bytes, pieces: list[tuple[int, int
 async def _read(files: ContainerFiles, path: bytes, pieces: list[tuple[int, int]]) -> object:
     reader = await files.open_read(await files.resolve(path))
     found = [await reader.read(offset, size) for offset, size in pieces]
-    return found, reader.attributes.size, reader.attributes.mode, await reader.close()
+    return found, reader.size, (await reader.stat()).mode, await reader.close()
 
 
 async def _rename(files: ContainerFiles, path: bytes, other: bytes, replace: bool) -> None:

@@ -336,7 +336,7 @@ async def test_downloads_do_not_wait_for_the_trail_but_the_end_does(tmp_path: Pa
     (tmp_path / "a").write_bytes(b"a")
     async with serving(tmp_path) as (peer, task):
         peer.durable.clear()
-        for _ in range(64):
+        for _ in range(256):
             handle = await peer.open(b"a", Open.READ)
             assert await peer.read(handle, 0, 10) == b"a"
             assert await peer.status(Request.CLOSE, handle) == 0
@@ -358,7 +358,7 @@ async def test_downloads_do_not_wait_for_the_trail_but_the_end_does(tmp_path: Pa
         assert not task.done()
         peer.durable.set()
         await task
-    assert len(peer.events) == 66
+    assert len(peer.events) == 258
 
 
 async def test_removal_of_a_client_that_leaves_is_on_the_trail(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class LocalReader:
 
     def __init__(self, path: bytes) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        self.attributes = attributes(os.fstat(self._fd))
+        self.size = os.fstat(self._fd).st_size
         self._passed = PassedBytes()
         self._whole = False
         self._result: Passed | None = None
