@@ -38,7 +38,7 @@ class ShellReader:
         self._agent = agent
         self._limits = limits
         self._identity = b""
-        self._beginning: asyncio.Task[bytes] | None = None
+        self._beginning: asyncio.Future[bytes] | None = None
         self._blocks: deque[Block] = deque([_NOTHING])
         self._kept = 0
         self._flow: Outflow | None = None
@@ -54,7 +54,7 @@ class ShellReader:
         """Open it, and read its beginning. Raise FileFailure, ContainerUnavailable."""
         self._take(await self._fetch(0, self._limits.small))
 
-    def follow(self, beginning: asyncio.Task[bytes]) -> None:
+    def follow(self, beginning: asyncio.Future[bytes]) -> None:
         """Open it with its beginning, which is on its way."""
         self._beginning = beginning
 

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
+from typing import Any
 
-from octopus.core.docker_frames import FrameDecoder
-from octopus.core.errors import BadUpstream, ContainerUnavailable, OctopusError
+from octopus.core.errors import ContainerUnavailable, OctopusError
 from octopus.core.types import ExecSpec
 from octopus.engine.engines import Engine
-from octopus.engine.file_answers import argument, failure, last_argument, mark_begun, mark_found
+from octopus.engine.file_answers import argument, failure, last_argument, mark_begun
+from octopus.engine.file_replies import Replies, give
 from octopus.engine.hijack import Hijacked
 from octopus.engine.launch import exec_config
 from octopus.engine.limits import FileLimits, faults, unavailable
 
 SCRIPT = files("octopus.engine").joinpath("files.sh").read_text()
-MAX_ERRORS = 16 * 1024
 _RARE = {ord("0"): "^", ord("1"): "\x1e"}
+
+
+class _Awaited:
+    """An answer that is to come, ended by ``mark``; ``begun`` takes the first of two parts, or the only one."""
+
+    __slots__ = ("begun", "mark", "said")
+
+    def __init__(self, mark: bytes, said: asyncio.Future[bytes], begun: asyncio.Future[bytes] | None) -> None:
+        self.mark = mark
+        self.said = said
+        self.begun = begun
+
+    def settle(self, said: bytes) -> None:
+        """Give it to whoever waits."""
+        for future in (self.begun, self.said):
+            give(future, said)
+
+    def fail(self, error: OctopusError) -> None:
+        """Tell whoever waits why there is none."""
+        for future in (self.begun, self.said):
+            if future and not future.done():
+                future.set_exception(error)
+                future.exception()  # who leaves off does not ask any more
 
 
 class FileShell:
@@ -34,41 +57,35 @@ class FileShell:
         self._engine = engine
         self._stream = stream
         self._limits = limits
-        self._frames = FrameDecoder()
-        self._received = b""
-        self._stray = b""
+        self._replies = Replies(stream, limits)
         self._turn = asyncio.Lock()
-        self._last: asyncio.Future[None] | None = None
-        self._tasks: set[asyncio.Task[bytes]] = set()
+        self._pending: deque[_Awaited] = deque()
+        self._work = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._reading = False
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def call(self, op: str, *arguments: bytes, data: bytes = b"", mark: bytes = b"") -> bytes:
         """Do one operation and return what it says. Raise FileFailure, ContainerUnavailable."""
         mark = mark or new_mark()
-        return await self._do(mark, _lines(op, arguments, mark) + data)
+        return await self._request(mark, _lines(op, arguments, mark) + data).said
 
     async def quick(self, op: str, words: Sequence[bytes], path: bytes, *, data: bytes = b"", mark: bytes) -> bytes:
         """Do one of the operations in capitals and return what it says. Raise FileFailure without a reason, ContainerUnavailable."""
-        return await self._do(mark, _line(op, words, path, mark) + data)
+        return await self._request(mark, _line(op, words, path, mark) + data).said
 
-    async def begin(self, op: str, words: Sequence[bytes], path: bytes, *, mark: bytes) -> tuple[bytes, asyncio.Task[bytes]]:
-        """Do one of those that answer in two parts, of which a mark and a B end the first; return that, and the task of the second.
+    async def begin(self, op: str, words: Sequence[bytes], path: bytes, *, mark: bytes) -> tuple[bytes, asyncio.Future[bytes]]:
+        """Do one of those that answer in two parts, of which a mark and a B end the first; return that, and the future second.
 
-        Where there is only one part, that is the first, and the task done. Raise as ``quick``.
+        Where there is only one part, that is the first, and the future done. Raise as ``quick``.
         """
         begun: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        task = self._task(mark, _line(op, words, path, mark), begun)
-        await asyncio.wait({begun, task}, return_when=asyncio.FIRST_COMPLETED)
-        return (begun.result() if begun.done() else task.result()), task
+        said = self._request(mark, _line(op, words, path, mark), begun).said
+        return await begun, said
 
-    async def say(self, op: str, words: Sequence[bytes], path: bytes, *, data: bytes, mark: bytes) -> bool:
-        """Have an operation done to which there is no answer, unless others are being done; tell whether it was sent. Raise nothing."""
-        if self.gone or self._turn.locked():
-            return False
-        async with self._turn:
-            with suppress(OctopusError):
-                await self._send(_line(op, words, path, mark) + data)
-                return True
-        return False
+    def say(self, op: str, words: Sequence[bytes], path: bytes, *, data: bytes, mark: bytes) -> bool:
+        """Have an operation done to which there is no answer, where it need not wait; tell whether it is sent."""
+        return self._sent_now(_line(op, words, path, mark) + data)
 
     async def ask(self, op: str, *arguments: bytes) -> bytes:
         """Have an operation done whose answer is taken by ``pieces``; return its mark. For who has the helper alone."""
@@ -87,7 +104,7 @@ class FileShell:
             chunk, held = chunk[:cut], chunk[cut:]
             if chunk:
                 yield chunk
-        self._received = chunk[at:]
+        self._replies.unread(chunk[at:])
         if at:
             yield chunk[:at]
         await self._receive_answer(mark, None)
@@ -114,18 +131,15 @@ class FileShell:
     async def _told(self, mark: bytes) -> bytes:
         """Return an answer that comes when it comes."""
         with faults(self._engine.agent, "files"):
-            said, status, errors = await self._answer(mark, None)
+            said, status, errors = await self._replies.answer(mark, None)
         if status:
             raise failure(errors)
         return said
 
     async def _next_chunk(self) -> bytes:
         self._check()
-        chunk, self._received = self._received, b""
-        while not chunk:
-            with self._in_time():
-                chunk = await self._receive(b"")
-        return chunk
+        with self._in_time():
+            return await self._replies.chunk()
 
     @contextmanager
     def _in_time(self) -> Iterator[None]:
@@ -143,21 +157,62 @@ class FileShell:
         finally:
             late.cancel()
 
-    async def _do(self, mark: bytes, request: bytes) -> bytes:
-        return await asyncio.shield(self._task(mark, request))
+    def _request(self, mark: bytes, request: bytes, begun: asyncio.Future[bytes] | None = None) -> _Awaited:
+        """Send a request, those before it answered or not: the helper reads no further than each one's end."""
+        awaited = _Awaited(mark, asyncio.get_running_loop().create_future(), begun)
+        self.waiting += 1
+        if self._sent_now(request):
+            self._expect(awaited)
+        else:
+            self._keep(self._request_in_turn(awaited, request))
+        return awaited
 
-    def _task(self, mark: bytes, request: bytes, begun: asyncio.Future[bytes] | None = None) -> asyncio.Task[bytes]:
-        task = asyncio.get_running_loop().create_task(self._in_turn(mark, request, begun), name="file operation")
+    def _sent_now(self, request: bytes) -> bool:
+        return not self._turn.locked() and self._stream.write_now(request)
+
+    async def _request_in_turn(self, awaited: _Awaited, request: bytes) -> None:
+        try:
+            async with self._turn:
+                await self._send(request)
+                self._expect(awaited)
+        except OctopusError as error:
+            self.waiting -= 1
+            awaited.fail(error)
+
+    def _expect(self, awaited: _Awaited) -> None:
+        self._pending.append(awaited)
+        self._work.set()
+        if not self._reading:
+            self._reading = True
+            self._keep(self._read_answers())
+
+    async def _read_answers(self) -> None:
+        """Give each answer to whoever waits for it, and those for whom nobody waits any more to nobody."""
+        while True:
+            if not self._pending:
+                self._work.clear()
+                await self._work.wait()
+            awaited = self._pending[0]
+            try:
+                awaited.settle(await self._receive_answer(awaited.mark, awaited.begun))
+            except OctopusError as error:
+                awaited.fail(error)
+            self.waiting -= 1
+            self._pending.popleft()
+            self._answered.set()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="file operations")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     async def leave(self) -> None:
         """End the input: the helper removes what is unfinished and ends. Never raises."""
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(self._limits.leave), self._turn:
-                if self._last is not None:
-                    await self._last
+                while self._pending:
+                    self._answered.clear()
+                    await self._answered.wait()
                 if not self.gone:
                     await self._stream.write_eof()
                     while await self._stream.read(self._limits.read):
@@ -168,22 +223,7 @@ class FileShell:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _in_turn(self, mark: bytes, request: bytes, begun: asyncio.Future[bytes] | None) -> bytes:
-        self.waiting += 1
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        try:
-            async with self._turn:
-                before, self._last = self._last, answered
-                await self._send(request)
-            if before is not None:
-                await before
-            return await self._receive_answer(mark, begun)
-        finally:
-            answered.set_result(None)
-            self.waiting -= 1
-
     async def _send(self, request: bytes) -> None:
-        """Send a request, those before it answered or not: the helper reads no further than each one's end."""
         self._check()
         with self._in_time():
             await self._stream.write(request)
@@ -191,7 +231,7 @@ class FileShell:
     async def _receive_answer(self, mark: bytes, begun: asyncio.Future[bytes] | None) -> bytes:
         self._check()
         with self._in_time():
-            said, status, errors = await self._answer(mark, begun)
+            said, status, errors = await self._replies.answer(mark, begun)
         if status:
             raise failure(errors)
         return said
@@ -204,50 +244,6 @@ class FileShell:
         """Drop the connection: a helper that lives sees the end of its input and tidies up."""
         self.gone = True
         self._stream.close()
-
-    async def _answer(self, mark: bytes, begun: asyncio.Future[bytes] | None) -> tuple[bytes, int, bytes]:
-        if begun is None:
-            said = await self._until(mark + b"E", self._limits.answer)
-        else:
-            said = await self._until(mark, self._limits.answer)
-            while not self._received:
-                self._received = await self._receive(said)
-            last, self._received = self._received.startswith(b"E"), self._received[1:]
-            if not last:
-                begun.set_result(said)
-                said = await self._until(mark + b"E", self._limits.answer)
-        status, space, errors = (await self._until(mark + b"\n", MAX_ERRORS)).partition(b" ")
-        if not space or not re.fullmatch(rb"[0-9]{1,3}", status):
-            raise BadUpstream("files helper", "no status", status)
-        return said, int(status), errors
-
-    async def _until(self, mark: bytes, limit: int) -> bytes:
-        """Return what comes before a mark, put together once."""
-        parts: list[bytes] = []
-        size, tail, chunk, self._received = 0, b"", self._received, b""
-        while (at := mark_found(mark, tail, chunk)) is None:
-            parts.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise BadUpstream("files helper", f"an answer of more than {limit} bytes")
-            tail = (tail + chunk[1 - len(mark) :])[1 - len(mark) :]
-            chunk = await self._receive(tail)
-        if at < 0:  # it began in what came before
-            parts, chunk, at = [], b"".join([*parts, chunk]), at + size
-        self._received = chunk[at + len(mark) :]
-        return b"".join([*parts, chunk[:at]])
-
-    async def _receive(self, tail: bytes) -> bytes:
-        data = await self._stream.read(self._limits.read)
-        if not data:
-            raise BadUpstream("files helper", "it ended", self._stray or tail)
-        received = []
-        for output in self._frames.feed(data):
-            if output.stderr:
-                self._stray = (self._stray + output.data)[-200:]
-            else:
-                received.append(output.data)
-        return received[0] if len(received) == 1 else b"".join(received)
 
 
 @asynccontextmanager

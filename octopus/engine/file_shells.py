@@ -50,7 +50,7 @@ class FileShells:
         """Do one of the quick operations with any helper. See ``FileShell.quick``."""
         return await (await self.get()).quick(op, words, path, mark=mark)
 
-    async def begin(self, op: str, words: Sequence[bytes], path: bytes, *, mark: bytes) -> tuple[bytes, asyncio.Task[bytes]]:
+    async def begin(self, op: str, words: Sequence[bytes], path: bytes, *, mark: bytes) -> tuple[bytes, asyncio.Future[bytes]]:
         """Begin one that answers in two parts with any helper. See ``FileShell.begin``."""
         return await (await self.get()).begin(op, words, path, mark=mark)
 

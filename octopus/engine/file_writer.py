@@ -80,7 +80,7 @@ class ShellWriter:
                 await self._flush()
                 await self._change_over()
             elif self._length == len(data) and self._start == 0 and not self._made:
-                await self._small.store(data, self._mode())
+                self._small.store(data, self._mode())
 
     async def stat(self) -> FileAttributes:
         """See ``FileWriter.stat``."""

@@ -46,7 +46,7 @@ class ShellFiles:
         self._limits = limits
         self._writers: dict[bytes, ShellWriter] = {}
         self._readers: set[ShellReader] = set()
-        self._fetched: tuple[Place, asyncio.Task[bytes]] | None = None
+        self._fetched: tuple[Place, asyncio.Future[bytes]] | None = None
         self._own = OwnDirectories()
         self._ahead = ReadAhead(self._look, clock, fresh=limits.fresh, most=limits.ahead, names=limits.listed)
 
@@ -209,7 +209,7 @@ class ShellFiles:
         self._writers[path] = writer
         return writer
 
-    def _begun(self, asked: bytes, path: bytes, rest: asyncio.Task[bytes]) -> Place:
+    def _begun(self, asked: bytes, path: bytes, rest: asyncio.Future[bytes]) -> Place:
         """Keep what is being fetched along, for the one who opens this place next."""
         place = Place(asked=asked, path=path, attributes=None, begun=True)
         self._fetched = (place, rest)

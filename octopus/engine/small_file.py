@@ -22,12 +22,12 @@ class SmallFile:
         self._opened = opened
         self._stored = b""  # the umask with which its bytes were stored
 
-    async def store(self, data: bytes, mode: int) -> None:
+    def store(self, data: bytes, mode: int) -> None:
         """Have the container take the first bytes while the client has not ended the file yet, if they may be all of it."""
         if len(data) < ONE_WRITE and not self._opened.exclusive:
             umask, _ = masked(mode)
             path, mark = self._place()
-            if await self._shell.say("STORE", (b"%d" % len(data), umask), path, data=data + WHOLE, mark=mark):
+            if self._shell.say("STORE", (b"%d" % len(data), umask), path, data=data + WHOLE, mark=mark):
                 self._stored = umask
 
     async def drop(self) -> None:

@@ -13,8 +13,8 @@ from typing import cast
 
 import pytest
 
-from octopus.core.files import FileFailure
-from octopus.core.ports import ContainerFiles
+from octopus.core.files import AttributeChanges, FileFailure, PathChanged, WriteMode
+from octopus.core.ports import ContainerFiles, FileReader, FileWriter
 from octopus.engine.engines import Engine
 from octopus.engine.file_shell import SCRIPT, FileShell
 from octopus.engine.file_shells import FileShells
@@ -64,6 +64,13 @@ class PipedExec:
         """To its input."""
         self._stdin.write(data)
         await self._stdin.drain()
+
+    def write_now(self, data: bytes) -> bool:
+        """To its input, however much that holds already."""
+        if self._stdin.is_closing():
+            return False
+        self._stdin.write(data)
+        return True
 
     async def write_eof(self) -> None:
         """End its input."""
@@ -130,7 +137,7 @@ class TestScript(ContainerFilesContract):
 
 
 @pytest.mark.parametrize("name", list(SHELLS))
-@pytest.mark.parametrize("way", ["put", "PUT", "commit"])
+@pytest.mark.parametrize("way", ["put", "PUT", "STORE", "commit"])
 @pytest.mark.parametrize("missing", [2, 6, 7, 500, 1006])
 async def test_what_does_not_come_whole_is_not_there(tmp_path: Path, name: str, missing: int, way: str) -> None:
     """A connection that is cut anywhere in a file's bytes, or right after them, leaves nothing in its place or beside it."""
@@ -140,14 +147,14 @@ async def test_what_does_not_come_whole_is_not_there(tmp_path: Path, name: str, 
         need(SHELLS[name][0], name), *SHELLS[name][1:], "-c", SCRIPT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     temporary = f"{home}/.octopus-{'0' * 24}"
-    if way == "PUT":
-        request = f"m PUT 1000,0022,,,, {home}/new\n"
+    if way in ("PUT", "STORE"):
+        request = f"m {way} 1000,0022,,,, {home}/new\n"
     elif way == "put":
         request = f"m put 9\n{temporary}\n1000\nnew\n0\n0022\n\n\n\n\n"
     else:
         request = f"m create 3\n{temporary}\nnew\n0\nm commit 11\n{temporary}\n0\n1000\nnew\n1000\n0\n0644\n\n\n\n\n"
     said, _ = await process.communicate(request.encode() + (bytes(1000) + b"whole\n")[:-missing])
-    assert said.rpartition(b"mE")[2].startswith(b"1 ") or (way == "PUT" and said == b""), said
+    assert said.rpartition(b"mE")[2].startswith(b"1 ") or (way in ("PUT", "STORE") and said == b""), said
     assert list(home.iterdir()) == []
 
 
@@ -174,3 +181,105 @@ async def test_a_disk_that_fills_up_in_the_middle_of_a_block(tmp_path: Path, nam
             assert (await shell.call("hello")).splitlines()[0].startswith(b"0")
         await shell.call("discard", temporary)
     assert list(tmp_path.iterdir()) == []
+
+
+@asynccontextmanager
+async def served(tmp_path: Path, name: str, *, before: Sequence[str] = ()) -> AsyncIterator[ShellFiles]:
+    """Give the files of this machine by one helper under a shell, and a new directory ``own`` of theirs."""
+    limits = FileLimits()
+    argv = [*before, need(SHELLS[name][0], name), *SHELLS[name][1:]]
+    shells = FileShells(partial(piped, argv, dict(os.environ), tmp_path, limits), 1)
+    files = await open_shell_files(shells, "c0ffee", "here", limits)
+    assert isinstance(files, ShellFiles), files
+    try:
+        await files.make_directory(await files.resolve(b"own", follow=False))
+        yield files
+        await files.aclose()
+    finally:
+        await shells.aclose()
+
+
+async def begun(files: ShellFiles, name: bytes, data: bytes, mode: int = 0o644) -> FileWriter:
+    """Open a new file, and write to it."""
+    writer = await files.open_write(await files.resolve(b"own/" + name, new=True), WriteMode(mode=mode))
+    await writer.write(0, data)
+    return writer
+
+
+@pytest.mark.parametrize("name", list(SHELLS))
+async def test_a_small_file_whose_bytes_went_ahead_of_its_end(tmp_path: Path, name: str) -> None:
+    """It is there with its end and no sooner; more may be written, its mode be changed, others be made meanwhile, or it be given up."""
+    own = tmp_path / "own"
+    async with served(tmp_path, name) as files:
+        one, two = await begun(files, b"one", b"1" * 4096), await begun(files, b"two", b"2" * 30)
+        await two.write(30, b"more")
+        three, four = await begun(files, b"three", b"3"), await begun(files, b"four", b"4" * 100_000)
+        await one.change(AttributeChanges(mode=0o751, atime=5, mtime=6))
+        assert [file.name for file in own.iterdir() if not file.name.startswith(".")] == []
+        await three.abort()
+        for writer in (four, two, one):
+            assert (await writer.close()).complete
+        five, six = await begun(files, b"five", b"5"), await begun(files, b"six", b"6")
+        (own / "five").write_text("another's")
+        (own / "six").symlink_to("one")
+        await five.close()
+        with pytest.raises(PathChanged):
+            await six.close()
+        await begun(files, b"seven", b"7")
+    assert {file.name: file.read_bytes() for file in own.iterdir()} == {
+        "one": b"1" * 4096,
+        "two": b"2" * 30 + b"more",
+        "four": b"4" * 100_000,
+        "five": b"5",
+        "six": b"1" * 4096,
+    }
+    found = (own / "one").stat()
+    assert (found.st_mode & 0o7777, found.st_mtime, (own / "six").is_symlink()) == (0o751, 6.0, True)
+
+
+@pytest.mark.parametrize("name", list(SHELLS))
+async def test_a_disk_that_is_full_for_a_small_file(tmp_path: Path, name: str) -> None:
+    """Its end says so, though its bytes went ahead; nothing is left of it, and the next small enough one is there."""
+    before = [need("bash", "bash"), "-c", 'trap \'\' XFSZ; ulimit -f 8; exec "$0" "$@"']  # 4 or 8 KiB, by the shell's unit
+    async with served(tmp_path, name, before=before) as files:
+        writer = await begun(files, b"large", bytes(20_000))
+        with pytest.raises(FileFailure):
+            await writer.close()
+        await (await begun(files, b"small", b"here")).close()
+    assert {file.name: file.read_bytes() for file in (tmp_path / "own").iterdir()} == {"small": b"here"}
+
+
+async def fetched(files: ShellFiles, name: bytes) -> FileReader:
+    """Open a file that comes along with being resolved."""
+    place = await files.resolve(b"own/" + name, ahead=True)
+    assert place.begun
+    return await files.open_read(place)
+
+
+@pytest.mark.parametrize("name", list(SHELLS))
+async def test_a_small_file_of_which_more_is_asked_later(tmp_path: Path, name: str) -> None:
+    """What has grown is read on; what is another file by now is not mistaken for it, unless nothing of it was told yet."""
+    file = tmp_path / "own" / "file"
+    async with served(tmp_path, name) as files:
+        file.write_bytes(b"one")
+        reader = await fetched(files, b"file")
+        assert [await reader.read(0, 9), await reader.read(3, 9)] == [b"one", b""]
+        with file.open("ab") as more:
+            more.write(b"two" * 200_000)
+        assert (await reader.stat()).size == 600_003
+        assert [len(await reader.read(3, 9)), await reader.read(600_000, 9), await reader.read(600_003, 9)] == [9, b"two", b""]
+        await reader.close()
+        for ask in ("read", "stat"):
+            file.write_bytes(b"one")
+            reader = await fetched(files, b"file")
+            assert [await reader.read(0, 9), await reader.read(3, 9)] == [b"one", b""]
+            file.rename(tmp_path / "former")
+            file.write_bytes(b"another")
+            with pytest.raises(PathChanged):
+                await (reader.stat() if ask == "stat" else reader.read(3, 9))
+            assert (await reader.close()).size == 3
+        reader = await fetched(files, b"file")
+        file.write_bytes(b"rewritten")
+        assert (await reader.stat()).size == 9
+        assert await reader.read(0, 20) == b"rewritten"
+        assert (await reader.close()).complete
