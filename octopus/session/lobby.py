@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from octopus.control.plane import Candidate, Plane
 from octopus.core.errors import InvalidRequest, NoSuchTarget
-from octopus.core.types import Identity, Input, InputEof, Resize
+from octopus.core.types import Identity, Input, Resize
 from octopus.session.listing import HELP, table
-from octopus.session.picker import ENTER_SCREEN, LEAVE_SCREEN, KeyDecoder, Picker
+from octopus.session.picker import ENTER_SCREEN, LEAVE_SCREEN, Key, KeyDecoder, Picker
 from octopus.session.ssh_channel import ClientChannel
 
 CANCELLED = 130
@@ -64,16 +64,18 @@ class Lobby:
         picker = Picker(candidates, size.size, now=self._clock(), title=name)
         await self._write(ENTER_SCREEN)
         try:
-            await self._choose(picker, partial=len(candidates) >= self._limit and not name)
+            left = await self._choose(picker, partial=len(candidates) >= self._limit and not name)
         finally:
             if not self._channel.gone.is_set():
                 await self._write(LEAVE_SCREEN)
         if picker.chosen is None:
             await self._channel.exit(CANCELLED)
             return ""
+        self._channel.put_back(left)
         return picker.chosen.task
 
-    async def _choose(self, picker: Picker, *, partial: bool) -> None:
+    async def _choose(self, picker: Picker, *, partial: bool) -> bytes:
+        """Return what was typed ahead, behind the choice."""
         keys = KeyDecoder()
         while not picker.done:
             await self._write(picker.screen())
@@ -81,9 +83,11 @@ class Lobby:
             await self._act(picker, keys)
             if partial and picker.query != before:
                 picker.offer(await self._matching(picker.query))
+        return keys.rest
 
     async def _act(self, picker: Picker, keys: KeyDecoder) -> None:
         """Act on what the person does next; nothing following an Esc, or nothing at all for long, leaves."""
+        pressed: Iterable[Key | str] = ()
         try:
             async with asyncio.timeout(self._escape if keys.waiting else self._idle):
                 event = await self._channel.next_event()
@@ -93,16 +97,15 @@ class Lobby:
         else:
             match event:
                 case Input(data=data):
-                    pressed = keys.feed(data)
+                    pressed = keys.each(data)
                 case Resize(size=size):
-                    picker.size, pressed = size, []
-                case InputEof():
-                    picker.cancelled, pressed = True, []
-                case _:
-                    pressed = []
+                    picker.size = size
+                case _:  # no more input, or a signal
+                    picker.cancelled = True
         for key in pressed:
-            if not picker.done:
-                picker.press(key)
+            picker.press(key)
+            if picker.done:
+                return
 
     async def _matching(self, query: str) -> tuple[Candidate, ...]:
         # The control plane searches by its own rule; the picker narrows what it is given further, by every word.

@@ -55,10 +55,19 @@ class KeyDecoder:
         """Whether a lone Esc, or the start of a sequence, waits for what follows."""
         return bool(self._rest)
 
+    @property
+    def rest(self) -> bytes:
+        """What no key was taken out of yet."""
+        return self._rest
+
     def feed(self, data: bytes) -> list[Key | str]:
         """Return the keys that are complete."""
+        return list(self.each(data))
+
+    def each(self, data: bytes) -> Iterator[Key | str]:
+        """Yield them one by one: what follows the last that was asked for stays in ``rest``."""
         self._rest += data
-        return list(self._complete())
+        return self._complete()
 
     def flush(self) -> list[Key | str]:
         """Return what waited, as nothing follows: a lone Esc is the key."""

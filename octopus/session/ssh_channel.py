@@ -68,6 +68,11 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
             await self._connection.courtesy.turn(len(event.data))
         return event
 
+    def put_back(self, data: bytes) -> None:
+        """Have input that was taken be the next event, where it is not empty."""
+        if data:
+            self._events.appendleft(Input(data=data))
+
     def offer(self, take: Take) -> None:
         """Have what is typed in a terminal offered to ``take`` first while ``next_event`` waits; what is not taken is an event."""
         self._typed = take

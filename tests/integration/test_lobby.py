@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from octopus.core.errors import AmbiguousTarget
@@ -59,6 +60,27 @@ async def test_several_instances_are_a_picker_on_a_terminal(part: GatewayPart) -
         await terminal.expect(rb"\$ ")
         terminal.send(b"exit\r")
         assert await terminal.wait() == 0
+
+
+async def test_what_is_typed_ahead_is_the_shells(part: GatewayPart) -> None:
+    """Whatever follows the choice, in the same packet even, is not lost."""
+    part.plane.refusals["web_shop"] = AmbiguousTarget(candidates=[SHOP, "other"])
+    async with part.ssh.terminal("web_shop", key=part.key) as terminal:
+        await terminal.expect(rb"7b1c0000")
+        terminal.send(b"shop\rexit 5\r")
+        assert await terminal.wait() == 5
+
+
+async def test_a_signal_leaves_the_picker(part: GatewayPart) -> None:
+    """As ^C does."""
+    async with asyncssh.connect(
+        "127.0.0.1", part.port, username="alice", client_keys=[str(part.key)], known_hosts=None, config=None
+    ) as connection:
+        process = await connection.create_process(term_type="xterm")
+        await process.stdout.readuntil("Esc leaves")
+        process.send_signal("INT")
+        assert (await process.wait()).exit_status == 130
+    assert part.backend.started == 0
 
 
 async def test_several_instances_are_listed_without_a_terminal(part: GatewayPart) -> None:
