@@ -177,7 +177,7 @@ class ControlPlane:
     async def _resolve(self, call: AdmitCall) -> Target:
         name = parse_user_name(call.name).target
         if name is None:
-            raise InvalidTarget("no target", notice="a name is missing: ssh TASK@… or ssh LOGIN+TASK@…")
+            raise InvalidTarget("no target", notice="a name is missing: ssh TASK@GATEWAY or ssh LOGIN+TASK@GATEWAY")
         return await self._resolver.resolve(name, partial(self._policy.may_see, call.identity))
 
     def _decide(self, call: AdmitCall, target: Target) -> Allow:

@@ -62,7 +62,7 @@ def normalised(app: str) -> str:
 
 def _check_text(text: str) -> None:
     if not text:
-        raise InvalidTarget("empty name", notice="a name is missing: ssh TASK@… or ssh LOGIN+TASK@…")
+        raise InvalidTarget("empty name", notice="a name is missing: ssh TASK@GATEWAY or ssh LOGIN+TASK@GATEWAY")
     if len(text) > MAX_NAME:
         raise _invalid(text, f"it is longer than {MAX_NAME} characters")
     if not (text.isascii() and text.isprintable()):

@@ -30,7 +30,9 @@ class Forwarding:
         try:
             await session.open(host, port, client)
         except OctopusError as error:
-            raise asyncssh.ChannelOpenError(_code(error), f"octopus: {error.notice}{listed(error)} [{session.id}]") from error
+            reason = f"octopus: {error.notice}{listed(error)} [{session.id}]"
+            reason = reason.replace("…", "...")  # OpenSSH shows what is not ASCII in octal
+            raise asyncssh.ChannelOpenError(_code(error), reason) from error
         except Exception as error:
             _log.exception("forwarding failed with a bug", session=session.id)
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"octopus: internal error [{session.id}]") from error

@@ -50,7 +50,7 @@ class Lobby:
         elif words and words[0] == "ps" and len(words) <= 2:
             await self._ps(words[1] if len(words) > 1 else "")
         else:
-            raise InvalidRequest("no target", notice="a task is missing: ssh TASK@…; without one there are 'ps' and 'help'")
+            raise InvalidRequest("no target", notice="a task is missing: ssh TASK@GATEWAY; without one there are 'ps' and 'help'")
         return ""
 
     async def pick(self, name: str) -> str:

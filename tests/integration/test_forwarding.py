@@ -236,6 +236,14 @@ async def test_an_ambiguous_target_lists_what_it_may_mean(part: GatewayPart) -> 
             await ssh.open_connection("localhost", 80)
 
 
+async def test_a_name_that_was_cut_is_ascii(part: GatewayPart) -> None:
+    """OpenSSH shows other characters of a refused forward in octal."""
+    part.plane.refusals["t"] = NoSuchTarget(notice="no running task matches 'xx…'")
+    async with connection(part) as ssh:
+        with pytest.raises(asyncssh.ChannelOpenError, match=r"octopus: no running task matches 'xx\.\.\.' \[s-"):
+            await ssh.open_connection("localhost", 80)
+
+
 async def test_those_who_wait_for_the_control_plane_are_counted_too(part: GatewayPart) -> None:
     """While a session is not admitted yet no more may be asked for than it could have."""
     part.plane.gate.clear()

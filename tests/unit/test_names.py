@@ -114,7 +114,7 @@ def test_an_empty_name_is_told_what_to_type() -> None:
     """Nothing at all is answered with the form of a name."""
     with pytest.raises(InvalidTarget) as refused:
         parse_user_name("")
-    assert refused.value.notice == "a name is missing: ssh TASK@… or ssh LOGIN+TASK@…"
+    assert refused.value.notice == "a name is missing: ssh TASK@GATEWAY or ssh LOGIN+TASK@GATEWAY"
 
 
 @pytest.mark.parametrize(
