@@ -66,18 +66,31 @@ def _secret(value: Any, info: ValidationInfo) -> SecretStr:
 
 
 def _directory(value: str, info: ValidationInfo) -> str:
+    """Return the absolute path of a directory that is there or can be made."""
     if not value:
         raise ValueError("is empty; expected the path of a directory")
     path = _resolve(value, info)
-    try:
-        kind = path.stat().st_mode
-    except FileNotFoundError:
-        return str(path)
-    except OSError as error:
-        raise ValueError(f"{shown(value)}: {error.strerror}; expected the path of a directory") from error
-    if not stat.S_ISDIR(kind):
+    if (mode := _mode(path, value)) and not stat.S_ISDIR(mode):
         raise ValueError(f"{shown(value)} is not a directory; expected the path of one")
     return str(path)
+
+
+def _own_directory(value: str, info: ValidationInfo) -> str:
+    """As a directory, and not everybody may put things there: a socket or a trail of their own in place of ours."""
+    path = _directory(value, info)
+    if (mode := _mode(Path(path), value)) & stat.S_IWOTH:
+        raise ValueError(f"{shown(value)} can be written by everybody (mode {stat.S_IMODE(mode):04o}); expected mode 0700")
+    return path
+
+
+def _mode(path: Path, value: str) -> int:
+    """Return what stat(2) says, 0 where there is nothing."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise ValueError(f"{shown(value)}: {error.strerror}; expected the path of a directory") from error
 
 
 def _directory_if_any(value: str, info: ValidationInfo) -> str:
@@ -85,7 +98,7 @@ def _directory_if_any(value: str, info: ValidationInfo) -> str:
 
 
 def _socket_directory(value: str, info: ValidationInfo) -> str:
-    path = _directory(value, info)
+    path = _own_directory(value, info)
     if len(os.fsencode(path)) > MAX_SOCKET_DIRECTORY:
         raise ValueError(f"{shown(path)} is too long for sockets in it; expected at most {MAX_SOCKET_DIRECTORY} bytes")
     return path
@@ -104,7 +117,7 @@ PrivateFile = Annotated[str, AfterValidator(_private_file), CREDENTIAL]
 """As File, and nobody but its owner may read it."""
 Secret = Annotated[SecretStr, BeforeValidator(_secret), CREDENTIAL]
 """The content of a private file; it does not show in a repr."""
-Directory = Annotated[str, AfterValidator(_directory)]
-"""An absolute path where a directory is or can be made."""
+Directory = Annotated[str, AfterValidator(_own_directory)]
+"""An absolute path where a directory is or can be made, to which not everybody may write."""
 SocketDirectory = Annotated[str, AfterValidator(_socket_directory)]
 """As Directory, and short enough for the name of a socket in it."""

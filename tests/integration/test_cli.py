@@ -181,6 +181,20 @@ def test_a_runtime_directory_leaves_room_for_sockets(tmp_path: Path) -> None:
     assert "is too long for sockets in it; expected at most 90 bytes" in ended.stderr
 
 
+@pytest.mark.parametrize("section", ["ssh.runtime_directory", "ssh.host_keys", "audit.directory"])
+def test_a_directory_that_everybody_may_write_to_is_a_fault(tmp_path: Path, section: str) -> None:
+    """They could put a socket, a key or a trail of their own there in place of ours."""
+    table, key = section.split(".")
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o1777)
+    path = tmp_path / "octopus.toml"
+    path.write_text(f'[{table}]\n{key} = "open"\n')
+    ended = octopus("check", "--config", str(path))
+    assert ended.returncode == 78
+    assert f"{path}:2: {section}: 'open' can be written by everybody (mode 1777); expected mode 0700" in ended.stderr
+
+
 @pytest.mark.parametrize("arguments", [["kill", "s-\udcff"], ["kill", "s-1", "--reason", "\udcff"], ["unique", "scale", "/\udcff"]])
 def test_arguments_that_are_no_text_are_64(arguments: list[str]) -> None:
     """Where others are told of them."""
