@@ -6,7 +6,8 @@ import itertools
 import os
 import pwd
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from octopus import building, offsite
@@ -24,18 +25,16 @@ _NOBODY = 0xFFFF_FFFF
 
 async def kill(config: Config, session: str, reason: str) -> None:
     """End a live session. Raise NoSuchTarget, ControlUnavailable, AuditUnavailable."""
-    async with PlaneCalls(_socket(config), patience=0.0) as calls:
-        await calls.call("kill", KillCall(session=session, operator=operator(), reason=reason), type(None))
+    with _running("ends sessions"):
+        async with PlaneCalls(_socket(config), patience=0.0) as calls:
+            await calls.call("kill", KillCall(session=session, operator=operator(), reason=reason), type(None))
 
 
 async def scale(config: Config, app: str) -> Action:
     """Scale a UNIQUE app through the running gateway. Raise NoSuchTarget, InvalidRequest, AccessDenied, ControlUnavailable."""
-    try:
+    with _running("scales"):
         async with PlaneCalls(_socket(config), patience=0.0) as calls:
             return await calls.call("scale", ScaleCall(app=app, operator=operator()), Action)
-    except ControlUnavailable as error:
-        text = f"no gateway runs with this configuration, or it is another user's, and only a running one scales: {error}"
-        raise ControlUnavailable(text) from error
 
 
 async def prune(config: Config, *, dry_run: bool = False, unshipped: bool = False) -> list[str]:
@@ -68,6 +67,16 @@ def operator() -> str:
         return pwd.getpwuid(user).pw_name
     except KeyError:
         return f"uid {user}"
+
+
+@contextmanager
+def _running(does: str) -> Iterator[None]:
+    """Say of a gateway that does not answer what most often is the matter."""
+    try:
+        yield
+    except ControlUnavailable as error:
+        text = f"no gateway runs with this configuration, or it is another user's, and only a running one {does}: {error}"
+        raise ControlUnavailable(text) from error
 
 
 def _waits_for(config: Config, first: int) -> list[str]:

@@ -67,7 +67,8 @@ class PlaneCalls:
             except OSError as error:
                 left -= asyncio.get_running_loop().time() - started + delay
                 if left < 0:
-                    raise ControlUnavailable(f"the control plane does not answer '{name}': {type(error).__name__}: {error}") from error
+                    why = error.strerror or f"{type(error).__name__}: {error}"
+                    raise ControlUnavailable(f"the control plane does not answer '{name}': {why}") from error
             else:
                 return _read(name, response, answer)
             await asyncio.sleep(delay)
