@@ -163,7 +163,15 @@ def tasks(
     table(["app", "task", "agent", "started"], [[task.app, task.task, task.agent, when(task.started)] for task in found], as_json=as_json)
 
 
-Directory = Annotated[Path | None, typer.Argument(metavar="DIRECTORY", help="Where the keys are; left out: [ssh] host_keys.")]
+def _directory(value: str) -> Path:
+    if not value:
+        raise typer.BadParameter("is empty; expected the path of a directory")
+    return Path(value)
+
+
+Directory = Annotated[
+    Path | None, typer.Argument(metavar="DIRECTORY", parser=_directory, help="Where the keys are; left out: [ssh] host_keys.")
+]
 
 
 @hostkeys_verbs.command("create", epilog="Example: octopus hostkeys create /etc/octopus/hostkeys")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncssh.channel import SSHServerChannel
-from asyncssh.packet import SSHPacket
+from asyncssh.packet import SSHPacket, String
 
 MAX_ENVIRONMENT = 64
 MAX_ENVIRONMENT_BYTES = 32_768
@@ -16,6 +16,11 @@ class RequestChannel(SSHServerChannel[bytes]):
     """
 
     agent_asked = False
+
+    def _process_pty_req_request(self, packet: SSHPacket) -> bool:
+        # asyncssh ends the whole connection for a terminal's name that is no ASCII: such a terminal is an unknown one.
+        term, rest = packet.get_string(), packet.get_remaining_payload()
+        return super()._process_pty_req_request(SSHPacket(String(term if term.isascii() and b"\0" not in term else b"") + rest))
 
     def _process_exec_request(self, packet: SSHPacket) -> bool:
         command = packet.get_string()

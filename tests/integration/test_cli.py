@@ -73,7 +73,9 @@ def test_every_verb_explains_itself(verb: str) -> None:
     assert verb in ("demo", "hostkeys", "users") or "Example" in ended.stdout
 
 
-@pytest.mark.parametrize("arguments", [[], ["sevre"], ["check", "--cofig", "x"], ["hostkeys", "create", "a", "b"], ["users"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["sevre"], ["check", "--cofig", "x"], ["hostkeys", "create", "a", "b"], ["hostkeys", "create", ""], ["users"]]
+)
 def test_wrong_use_is_64(arguments: list[str]) -> None:
     """Nothing, an unknown verb, an unknown option, too much: usage on stderr, nothing on stdout."""
     ended = octopus(*arguments)

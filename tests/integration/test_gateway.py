@@ -380,6 +380,18 @@ async def test_a_command_that_cannot_be_handed_on_is_refused_in_words(part: Gate
     assert [request.command for request in part.plane.requests] == ["echo ok"]
 
 
+async def test_a_terminal_of_an_odd_name_is_an_unknown_one(part: GatewayPart) -> None:
+    """A TERM of other bytes ends no connection."""
+    argv = part.ssh.command("t", "echo [$TERM]", key=part.key, options=["-tt"])
+    for term in (b"xterm\xff", "möwe".encode()):
+        ended = await part.ssh.run_program(argv, env={"TERM": os.fsdecode(term)})
+        assert (ended.status, ended.stdout) in ((0, b"[]\r\n"), (0, b"[dumb]\r\n")), ended
+    async with asyncssh.connect(
+        "127.0.0.1", part.port, username="t", client_keys=[str(part.key)], known_hosts=None, config=None
+    ) as connection:
+        assert "ok" in str((await connection.run("echo ok", term_type="x\0y")).stdout)
+
+
 async def test_a_user_name_of_other_bytes_is_refused_in_words(part: GatewayPart) -> None:
     """And not in those of a library."""
     ended = await part.ssh.run("t", "true", key=part.key, options=["-l", os.fsdecode(b"t\xff")])
