@@ -20,19 +20,29 @@ def complete(directory: Path, session: str, ahead: AheadLines | None = None) -> 
     """
     name = glob.escape(session)
     for part in directory.glob(f"*/*/*/{name}.cast.part"):
-        _close(part, whole_lines=True, ahead=ahead)
-    copies = [_close(part, whole_lines=False) for part in sorted(directory.glob(f"*/*/*/{name}.*.copy.part"))]
+        if _left_lines(part, ahead):
+            part.rename(part.with_suffix(""))
+        else:  # the worker died before its first line was there: nothing was shown
+            part.unlink()
+    copies = [_close(part) for part in sorted(directory.glob(f"*/*/*/{name}.*.copy.part"))]
     return [_described(directory, path) for path in (*sorted(directory.glob(f"*/*/*/{name}.cast")), *copies)]
 
 
-def _close(part: Path, *, whole_lines: bool, ahead: AheadLines | None = None) -> Path:
+def _left_lines(part: Path, ahead: AheadLines | None) -> bool:
+    """Leave whole lines, with those that are missing; tell whether there are any."""
     with part.open("r+b") as file:
         if ahead and (lines := ahead.missing(file.seek(0, os.SEEK_END))):
             file.seek(ahead.at)
             file.write(lines)
             file.flush()
-        if whole_lines:
-            file.truncate(end_of_last_line(file.fileno(), os.fstat(file.fileno()).st_size))
+        end = end_of_last_line(file.fileno(), os.fstat(file.fileno()).st_size)
+        file.truncate(end)
+        os.fsync(file.fileno())
+    return end > 0
+
+
+def _close(part: Path) -> Path:
+    with part.open("r+b") as file:
         os.fsync(file.fileno())
     return part.rename(part.with_suffix(""))
 

@@ -331,3 +331,13 @@ async def test_what_was_shown_by_a_worker_that_is_killed_is_in_its_recording(tmp
     numbers = [int(json.loads(event)[2].split(">")[0][1:]) for event in events]
     assert numbers == list(range(len(numbers)))
     assert len(numbers) > int(shown)
+
+
+@pytest.mark.parametrize("begun", [b"", b'{"version": 2, "wid'])
+def test_a_recording_without_a_line_is_none(tmp_path: Path, begun: bytes) -> None:
+    """What a worker left that was killed before the first one was there is no recording that could be replayed."""
+    part = tmp_path / "2026/11/26/s-1.cast.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(begun)
+    assert complete(tmp_path, "s-1") == []
+    assert not list(part.parent.iterdir())
