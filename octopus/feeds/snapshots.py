@@ -74,6 +74,7 @@ async def _in_child(kind: str, start: bytes, pieces: AsyncIterator[bytes], sourc
         async with asyncio.TaskGroup() as group:
             group.create_task(_send(child, start, pieces))
             answer = group.create_task(_receive(child, source))
+        await child.wait()  # it has said all: a kill that meets its end would have asyncio warn of an unknown process
         return answer.result()
     except ExceptionGroup as group:
         raise ours(group) from None
@@ -81,7 +82,7 @@ async def _in_child(kind: str, start: bytes, pieces: AsyncIterator[bytes], sourc
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
-        await child.wait()
+            await child.wait()
 
 
 async def _send(child: asyncio.subprocess.Process, start: bytes, pieces: AsyncIterator[bytes]) -> None:

@@ -130,11 +130,12 @@ async def _child() -> AsyncIterator[asyncio.subprocess.Process]:
     )
     try:
         yield child
+        await child.wait()  # it has said all: a kill that meets its end would have asyncio warn of an unknown process
     finally:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
-        await child.wait()
+            await child.wait()
 
 
 async def _tell(child: asyncio.subprocess.Process, state: State, question: Question | ReportQuestion) -> None:
