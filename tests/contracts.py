@@ -11,7 +11,7 @@ import pytest
 from octopus.core.errors import ContainerUnavailable, InvalidRequest
 from octopus.core.ports import ExecBackend, ExecStream
 from octopus.core.types import ExecSpec, Exit, Pty, Target, TermSize
-from tests.streams import until
+from tests.streams import Choosy, until
 
 
 class ExecBackendContract:
@@ -59,18 +59,10 @@ class ExecBackendContract:
 
     async def test_what_is_offered_and_what_is_yielded_is_all_there_is(self, exec_backend: ExecBackend, exec_target: Target) -> None:
         """Output that is taken at once and output that is not are together the command's, in its order; input at once arrives."""
-        said: list[bytes] = []
-        offered = 0
-
-        def take(data: bytes) -> bool:
-            nonlocal offered
-            offered += 1
-            if offered % 3:
-                said.append(data)
-            return bool(offered % 3)
-
+        choosy = Choosy(every=3)
+        said = choosy.came
         async with exec_backend.start(exec_target, spec_for("stty -echo; echo ready; cat", pty=PTY)) as stream:
-            stream.offer(take)
+            stream.offer(choosy.take)
             typing = asyncio.create_task(type_lines(stream, said))
             async for part in stream.output():
                 said.append(part.data)

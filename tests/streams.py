@@ -15,6 +15,23 @@ BLOCKS = 128
 """8 MiB a stream: more than the sockets between can hold, so that a stream nobody reads is under way."""
 
 
+class Choosy:
+    """Whoever is offered what comes and leaves each ``every``-th piece to the reader; ``came`` is where both put theirs."""
+
+    def __init__(self, every: int) -> None:
+        self.came: list[bytes] = []
+        self.offered = 0
+        self._every = every
+
+    def take(self, data: bytes) -> bool:
+        """Take a piece, or not."""
+        self.offered += 1
+        taken = self.offered % self._every != 0
+        if taken:
+            self.came.append(data)
+        return taken
+
+
 async def until(condition: Callable[[], Any]) -> None:
     """Wait for a condition; the test's timeout bounds it."""
     while not condition():  # noqa: ASYNC110 (the condition is in other processes and files)

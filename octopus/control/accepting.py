@@ -78,7 +78,7 @@ class Accepting:
                 connection, address = await loop.sock_accept(listener)
             except OSError as error:
                 _log.error("a connection cannot be accepted", error=str(error))
-                if error.errno in _OUT_OF_DESCRIPTORS:
+                if error.errno in _OUT_OF_DESCRIPTORS:  # nothing tells when there are some again
                     await asyncio.sleep(0.5)
                 continue
             with connection:

@@ -161,26 +161,30 @@ def test_a_file_that_is_not_as_it_should_be_is_one_line(tmp_path: Path, argument
     assert (ended.returncode, ended.stderr) == (status, f"octopus: {said.replace('LONG', long)}\n")
 
 
+def told_of(folder: Path, toml: str) -> str:
+    """Return what ``check`` says of the faults of such a configuration, each with the file's name."""
+    path = folder / "octopus.toml"
+    path.write_text(toml)
+    ended = octopus("check", "--config", str(path))
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert f"octopus: {path}:" in ended.stderr
+    return ended.stderr
+
+
 @pytest.mark.parametrize("key", ["runtime_directory", "host_keys"])
 def test_a_directory_that_cannot_be_looked_at_is_a_fault_of_the_configuration(tmp_path: Path, key: str) -> None:
     """With file, line and key, as any other: whoever lacks the right to look must be told which directory it is."""
-    path = tmp_path / "octopus.toml"
-    path.write_text(f'[ssh]\n{key} = "/{"x" * 300}"\n')
-    ended = octopus("check", "--config", str(path))
-    assert (ended.returncode, ended.stdout) == (78, "")
-    assert f"octopus: {path}:2: ssh.{key}: '/xxx" in ended.stderr
-    assert "File name too long; expected the path of a directory" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    told = told_of(tmp_path, f'[ssh]\n{key} = "/{"x" * 300}"\n')
+    assert f":2: ssh.{key}: '/xxx" in told
+    assert "File name too long; expected the path of a directory" in told
+    assert "Traceback" not in told
 
 
 def test_a_runtime_directory_leaves_room_for_sockets(tmp_path: Path) -> None:
     """Found by check and not by the start that fails."""
-    path = tmp_path / "octopus.toml"
-    path.write_text(f'[ssh]\nruntime_directory = "/{"x" * 95}"\n')
-    ended = octopus("check", "--config", str(path))
-    assert (ended.returncode, ended.stdout) == (78, "")
-    assert f"{path}:2: ssh.runtime_directory: " in ended.stderr
-    assert "is too long for sockets in it; expected at most 90 bytes" in ended.stderr
+    told = told_of(tmp_path, f'[ssh]\nruntime_directory = "/{"x" * 95}"\n')
+    assert ":2: ssh.runtime_directory: " in told
+    assert "is too long for sockets in it; expected at most 90 bytes" in told
 
 
 @pytest.mark.parametrize("section", ["ssh.runtime_directory", "ssh.host_keys", "audit.directory"])

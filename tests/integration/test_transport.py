@@ -22,7 +22,7 @@ from octopus.engine.endpoint import open_endpoint, tls_context
 from octopus.engine.tls_stream import connect_tls
 from octopus.engine.transport import ByteStream, connect_tcp
 from tests.parts.tcp import listen
-from tests.streams import settled, until
+from tests.streams import Choosy, settled, until
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 Serve = Callable[[ssl.SSLSocket], None]
@@ -117,18 +117,10 @@ async def echoing(authority: Authority, version: ssl.TLSVersion | None) -> Async
 @pytest.mark.parametrize("version", [None, *VERSIONS])
 async def test_what_is_not_taken_at_once_is_read(tls_authority: Authority, version: ssl.TLSVersion | None) -> None:
     """Whoever is offered what comes may leave each piece to the reader: together they have all of it, in its order."""
-    came: list[bytes] = []
-    offered = 0
-
-    def take(data: bytes) -> bool:
-        nonlocal offered
-        offered += 1
-        if offered % 2:
-            came.append(data)
-        return bool(offered % 2)
-
+    choosy = Choosy(every=2)
+    came = choosy.came
     async with echoing(tls_authority, version) as stream:
-        stream.offer(take)
+        stream.offer(choosy.take)
         reading = asyncio.create_task(read_all(stream, came))
         lines = [b"%d," % number for number in range(200)]
         for number, line in enumerate(lines):
@@ -137,7 +129,7 @@ async def test_what_is_not_taken_at_once_is_read(tls_authority: Authority, versi
         await stream.write_eof()
         await reading
         assert b"".join(came) == b"".join(lines)
-        assert offered > len(lines) // 2
+        assert choosy.offered > len(lines) // 2
 
 
 async def read_all(stream: ByteStream, came: list[bytes]) -> None:
