@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from datetime import datetime
 from typing import TypeVar
 
@@ -177,7 +176,7 @@ def decode(body: bytes, kind: type[T]) -> T:
     """Read an answer. Raise BadUpstream."""
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadUpstream("engine", str(error), body) from error
 
 
@@ -185,7 +184,7 @@ def decode_stat(header: str) -> PathStat:
     """Read X-Docker-Container-Path-Stat. Raise BadUpstream."""
     try:
         return decode(base64.b64decode(header, validate=True), PathStat)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii's own is one too
         raise BadUpstream("engine", "a path stat that is not base64", header) from error
 
 
@@ -193,7 +192,7 @@ def fault_text(body: bytes) -> str:
     """Return the engine's message in an error's body, or the body itself."""
     try:
         return msgspec.json.decode(body, type=Fault).message
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body.decode("utf-8", "replace")
 
 

@@ -128,6 +128,8 @@ async def test_an_engine_is_let_go_when_idle_and_found_again(quick: DockerBacken
         b'HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n{"ApiVersion": "latest"}',
         b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"ApiVersion": "1.18"}',
         b'HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"ApiVersion": ',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"ApiVersion": "1.\xff"}',
+        b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b'{"":' * 100_000,
         b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b" " * 2_000_000,

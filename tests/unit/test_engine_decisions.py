@@ -235,11 +235,20 @@ def test_gos_file_modes_are_read(mode: int, regular: bool, executable: bool) -> 
     assert (stat.regular, stat.executable, stat.symlink) == (regular, executable, False)
 
 
-@pytest.mark.parametrize("header", ["", "!", base64.b64encode(b"{}").decode(), base64.b64encode(b'{"mode": "x"}').decode()])
+@pytest.mark.parametrize(
+    "header",
+    ["", "!", "\xff", *(base64.b64encode(body).decode() for body in (b"{}", b'{"mode": "x"}', b'{"mode": 1, "linkTarget": "\xff"}'))],
+)
 def test_a_broken_stat_is_the_engines_fault(header: str) -> None:
-    """No base64, no JSON, no mode."""
+    """No base64, no JSON, no mode, no text."""
     with pytest.raises(BadUpstream):
         wire.decode_stat(header)
+
+
+@pytest.mark.parametrize("body", [b'{"message": "\xff"}', b'{"more":' * 100_000])
+def test_what_an_engine_says_of_a_fault_need_not_be_text(body: bytes) -> None:
+    """It is shown as it came."""
+    assert wire.fault_text(body) == body.decode("utf-8", "replace")
 
 
 @pytest.mark.parametrize(("word", "status"), [(0, 0), (1792, 7), (9, 137), (15, 143), (139, 139), (65280, 255)])
