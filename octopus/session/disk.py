@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -106,20 +106,23 @@ class Disk:
     async def run(self, act: Callable[..., _T], *args: object) -> _T:
         """Do a step and return what it does. One that is under way still, of ``later`` or of a caller that was cancelled, is
         waited for, and its failure is this one's. Raise RecordingUnavailable."""
-        if self.failure:
-            raise RecordingUnavailable(self.failure)
-        try:
-            if self._last:
-                await self._settled(self._last)
+        await self.settled()
+        with self._failing():
             self._last = step = _Step(act, args)
             self._threads.put(step.take)
             await self._settled(step)
-        except (OSError, TimeoutError) as error:
-            self.failure = f"recording {self._name}: {str(error) or 'timed out'}"
-            raise RecordingUnavailable(self.failure) from error
-        else:
-            result: _T = step.result
-            return result
+        result: _T = step.result
+        return result
+
+    async def settled(self) -> None:
+        """Return once nothing is under way; the next step is then begun at once. Raise RecordingUnavailable where the last one failed."""
+        if self.failure:
+            raise RecordingUnavailable(self.failure)
+        with self._failing():
+            seen = None
+            while (last := self._last) is not seen and last is not None:  # another may begin while this one is waited for
+                seen = last
+                await self._settled(last)
 
     def later(self, act: Callable[..., object], *args: object) -> None:
         """Begin a step and wait for nothing; while it is ``idle``. The next step tells of its failure."""
@@ -130,6 +133,14 @@ class Disk:
         await step.wait(self._timeout)
         if step.failure is not None:
             raise step.failure
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, TimeoutError) as error:
+            self.failure = f"recording {self._name}: {str(error) or 'timed out'}"
+            raise RecordingUnavailable(self.failure) from error
 
     def give_up(self, act: Callable[[], object]) -> None:
         """Do a last step that nobody waits for, after a failure."""

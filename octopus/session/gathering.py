@@ -32,7 +32,7 @@ class Gathering:
         """Have a line on the record, unless it has to wait for the disk: it is long, or the disk is slow or has failed."""
         if self._disk.idle:
             self._settle()
-        elif self._late or not self._handed:
+        elif self._late or not self._handed or self._disk.failed:
             return False
         lines = self._lines + line
         if not self._file.has_room(self._at + len(lines)) or not self._slot.keep(self._at, lines):

@@ -168,6 +168,8 @@ class TerminalRecorder:
                     self._ahead = None
 
     async def _append(self, line: bytes) -> None:
+        # Who is cancelled while he waits must not take lines along that were shown: they are taken once there is no more to wait for.
+        await self._disk.settled()
         await self._disk.run(self._file.append, (self._ahead.take() if self._ahead else b"") + line)
 
 

@@ -11,6 +11,7 @@ import re
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -291,6 +292,38 @@ async def test_a_failure_nobody_waited_for_is_told_by_the_next_line(ahead: Recor
         await type_on(recorder)
     with pytest.raises(RecordingUnavailable):
         await recorder.finish()
+
+
+async def test_nothing_is_shown_any_more_once_the_disk_has_failed(ahead: Recordings) -> None:
+    """Not even what there would be room for beside the disk: it would never come into the recording."""
+    recorder = await ahead.open("s-1", PTY, title="")
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        os.dup2(full.fileno(), recorder._file._fd)
+    await recorder.write(Output(data=b"one"))
+    await until(lambda: recorder._disk.failed)
+    assert not recorder.write_now(Output(data=b"two"))
+    with pytest.raises(RecordingUnavailable, match="No space left"):
+        await recorder.write(Output(data=b"two"))
+
+
+async def test_who_leaves_while_the_disk_is_slow_takes_no_lines_along(ahead: Recordings, tmp_path: Path) -> None:
+    """Lines that were kept ahead have been shown: they are in the recording, whatever becomes of the one that waits behind them."""
+    recorder = await ahead.open("s-1", PTY, title="")
+    assert recorder._ahead is not None
+    slow = threading.Event()
+    for _ in range(4):
+        ahead._threads.put(slow.wait)
+    await recorder.write(Output(data=b"one"))
+    recorder._ahead._hand_over()
+    await recorder.write(Output(data=b"two"))
+    waiting = asyncio.create_task(recorder.write(Output(data=b"long" * 2000)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    slow.set()
+    recording = await recorder.finish()
+    _, *events = (tmp_path / recording.path).read_bytes().splitlines()
+    assert [json.loads(event)[2] for event in events] == ["one", "two"]
 
 
 WRITER = """
