@@ -13,7 +13,8 @@ from octopus.core.types import Allow, AuditEvent, Connection, ExecSpec, FileRigh
 class FakePlane:
     """A Plane of people (``passwords`` by login, ``keys``: fingerprint to login) and of tasks by user name; ``events`` is its trail.
 
-    ``refusals`` are raised by ``admit``, by name; ``failing`` by ``record``, by event. ``admit`` sets ``asked`` and waits for ``gate``.
+    ``refusals`` are raised by ``admit``, by name; ``failing`` by ``record``, by event; ``late`` is what its answer waits for, by event.
+    ``admit`` sets ``asked`` and waits for ``gate``.
     """
 
     def __init__(self, tasks: Mapping[str, Target], *, passwords: Mapping[str, str], keys: Mapping[str, str] | None = None) -> None:
@@ -26,6 +27,7 @@ class FakePlane:
         self.events: list[AuditEvent] = []
         self.refusals: dict[str, OctopusError] = {}
         self.failing: dict[str, OctopusError] = {}
+        self.late: dict[str, asyncio.Event] = {}
         self.obligations = Obligations()
         self.rights = FileRights(download=True, upload=True)
         self.successor = ""
@@ -82,6 +84,8 @@ class FakePlane:
         async with self.recorded:
             self.events.append(event)
             self.recorded.notify_all()
+        if event.event in self.late:
+            await self.late[event.event].wait()
 
     async def ended(self, count: int = 1) -> list[AuditEvent]:
         """Wait until ``count`` sessions have their terminal event, and return those."""

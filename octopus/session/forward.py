@@ -72,10 +72,11 @@ class Forward:
 
     async def _pass(self, stream: ForwardStream) -> None:
         named = {"destination": self._asked.shown, "resolved": stream.address}
-        await self._record("forward.opened", f"{self._asked.number}/opened", named, stream.container)
         why = "the session ended"
         begun = asyncio.get_running_loop().time()
+        opened = asyncio.ensure_future(self._record("forward.opened", f"{self._asked.number}/opened", named, stream.container))
         try:
+            await asyncio.shield(opened)
             self._tell(None)
             await self._client.made.wait()
             await self._pump(stream)
@@ -84,10 +85,15 @@ class Forward:
             why = str(error)
             raise
         finally:
-            seconds = round(asyncio.get_running_loop().time() - begun, 3)
-            data: dict[str, Any] = {"bytes_in": self._traffic.inward, "bytes_out": self._traffic.outward, "seconds": seconds}
-            data |= {"reason": printable(why)} if why else {}
-            await self._record("forward.closed", f"{self._asked.number}/closed", named | data, stream.container)
+            # Also who is cancelled waits for the answer: it may be on the trail, and then its end has to be there too.
+            await asyncio.wait([opened])
+            if not opened.cancelled() and opened.exception() is None:
+                await self._closed(named, why, asyncio.get_running_loop().time() - begun, stream.container)
+
+    async def _closed(self, named: dict[str, Any], why: str, seconds: float, container: str) -> None:
+        data: dict[str, Any] = {"bytes_in": self._traffic.inward, "bytes_out": self._traffic.outward, "seconds": round(seconds, 3)}
+        data |= {"reason": printable(why)} if why else {}
+        await self._record("forward.closed", f"{self._asked.number}/closed", named | data, container)
 
     async def _pump(self, stream: ForwardStream) -> None:
         async with together() as tasks:

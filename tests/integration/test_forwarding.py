@@ -15,9 +15,11 @@ import pytest
 from octopus.core.errors import AccessDenied, AmbiguousTarget, AuditUnavailable, ContainerUnavailable, NoSuchTarget, OctopusError
 from octopus.core.types import AuditEvent, Obligations, RequestKind
 from octopus.demo.engines import free_port
+from octopus.session.forward_session import ForwardSession
 from tests.parts.gateway import GatewayPart, gateway_part
 from tests.parts.ssh_client import Ended
 from tests.parts.tcp import Handler, goes_on, listen, silence
+from tests.streams import until
 
 HERE = "127.0.0.1"
 
@@ -328,6 +330,24 @@ async def test_nothing_passes_that_is_not_on_the_trail(part: GatewayPart) -> Non
             await ssh.open_connection("localhost", server.port)
         [end] = await part.plane.ended()
     assert (end.event, part.forwards.open) == ("session.failed", 0)
+
+
+async def test_what_opens_while_the_client_leaves_is_closed_on_the_trail(part: GatewayPart) -> None:
+    """``forward.opened`` may be there although nobody waits for its answer any more: its end has to be there too."""
+    answer = part.plane.late["forward.opened"] = asyncio.Event()
+    async with listen(echo) as server, connection(part) as ssh:
+        part.forwards.ports.add(server.port)
+        opening = asyncio.create_task(ssh.open_connection("localhost", server.port))
+        await recorded(part, "forward.opened")
+        [session] = part.gateway._sessions.values()
+        ssh.abort()
+        await asyncio.wait([opening])
+        await until(lambda: isinstance(session, ForwardSession) and session.over)
+        answer.set()
+        await part.plane.ended()
+    assert isinstance(opening.exception(), asyncssh.ChannelOpenError)
+    assert [event.event for event in part.plane.events] == ["session.started", "forward.opened", "forward.closed", "session.ended"]
+    assert part.forwards.open == 0
 
 
 async def test_a_bug_is_one_line_and_an_end_on_the_trail(part: GatewayPart) -> None:
