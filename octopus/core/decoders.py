@@ -105,7 +105,7 @@ class EventStream:
         if field == b"event":
             self._name = value[: self._max_name].decode("utf-8", "replace").strip()
         elif field == b"data":
-            self._size += len(value)
+            self._size += len(value) + bool(self._data)  # with the newline between two of them
             if self._size <= self._max_data:
                 self._data.append(value)
 

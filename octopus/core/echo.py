@@ -22,6 +22,7 @@ MAX_LINES = 256
 _ENDS = frozenset("\r\n\x03\x04\x1a")
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
 _KEY = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[@-~]|[^\[O])|[^\x1b]", re.DOTALL)
+_BEGUN = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|O)?")
 
 
 @dataclass(slots=True)
@@ -53,10 +54,14 @@ class OpenInput:
         """Return what may be kept now that this was typed."""
         text = self._rest + self._typed.decode(data)
         end = 0
-        while key := _KEY.match(text, end):
-            self._take(key[0])
-            end = key.end()
-        self._rest = text[end : end + MAX_LINE]
+        while end < len(text):
+            key = _KEY.match(text, end)
+            if key is None and len(text) - end <= MAX_LINE and _BEGUN.fullmatch(text, end):
+                break
+            # What begins a sequence and does not go on as one is an Esc and what is typed after it.
+            self._take(key[0] if key else text[end])
+            end = key.end() if key else end + 1
+        self._rest = text[end:]
         return self._ready()
 
     def shown(self, data: bytes) -> bytes:

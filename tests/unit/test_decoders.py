@@ -77,7 +77,7 @@ def test_events_come_out_however_the_chunks_fall(places: list[int]) -> None:
     assert found == [("status_update_event", b'{"event: no": 1}'), ("app_terminated_event", b"x\ny")]
 
 
-@pytest.mark.parametrize("lines", [[b"x" * 5_000_000], [b"x" * 20, b"x" * 20], [b"x" * 33]])
+@pytest.mark.parametrize("lines", [[b"x" * 5_000_000], [b"x" * 20, b"x" * 20], [b"x" * 33], [b""] * 34])
 def test_data_of_megabytes_is_not_kept(lines: list[bytes]) -> None:
     """A heavy event's data is dropped as it comes, its name stays, and the next event is still read."""
     decoder = EventStream(max_name=8, max_data=32)

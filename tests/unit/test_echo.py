@@ -46,6 +46,15 @@ def test_keys_that_are_no_text_need_no_echo() -> None:
     assert kept("<ä".encode()[:2], "<ä".encode()[0:1] + "ä".encode()[1:], ">ä", "<\r") == "ä\r".encode()
 
 
+@pytest.mark.parametrize("begun", ["\x1b[", "\x1bO", "\x1b[1;", "\x1b[1 2", "\x1b[" + "0" * (MAX_LINE + 10)])
+def test_a_sequence_that_comes_to_nothing_hides_its_own_line_alone(begun: str) -> None:
+    """Nobody types out of the record by beginning one: the line is told of as left out, those after it are kept."""
+    typed = OpenInput()
+    found = b"".join(typed.typed(part.encode()) for part in (begun, "\r"))
+    found += typed.shown(b"\r\n$ ") + typed.typed(b"id\r") + typed.shown(b"id\r\n0\r\n$ ")
+    assert (found, typed.left_out) == (b"id\r", 1)
+
+
 def test_colours_around_an_echo_do_not_matter() -> None:
     """As shells draw what is typed."""
     assert kept("<ls\r", ">\x1b[32ml\x1b[0m", ">\x1b[1ms\x1b[0m\r\n") == b"ls\r"
