@@ -113,6 +113,35 @@ def busy(pids: Sequence[int]) -> float:
     return sum(_busy(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
 
 
+@dataclass
+class Spent:
+    """The processor seconds of ``runs`` on the whole machine, and ``own``, what the processes ``pids`` used of them."""
+
+    pids: Sequence[int]
+    runs: int = 0
+    whole: float = 0.0
+    own: float = 0.0
+
+    async def during(self, run: Callable[[], Awaitable[float]]) -> float:
+        """Do a run, counted; return what it returns."""
+        whole, own = _machine_busy(), busy(self.pids)
+        measured = await run()
+        self.runs += 1
+        self.whole += _machine_busy() - whole
+        self.own += busy(self.pids) - own
+        return measured
+
+    @property
+    def each(self) -> float:
+        """What the processes used in a run."""
+        return self.own / self.runs
+
+    @property
+    def rest(self) -> float:
+        """The seconds that a run would keep all cores busy, were the processes' part free: of clients and engine alone."""
+        return (self.whole - self.own) / self.runs / (os.cpu_count() or 1)
+
+
 def memory(pids: Sequence[int]) -> int:
     """Return the bytes these processes hold, each shared page divided among those that share it (proc(5), Pss)."""
     return sum(int(found[1]) << 10 for pid in pids if (found := re.search(r"^Pss:\s+(\d+) kB", _rollup(pid), re.MULTILINE)))
@@ -124,6 +153,12 @@ def _busy(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return sum(map(int, fields[11:15]))
+
+
+def _machine_busy() -> float:
+    """Return the processor seconds that all processes and the system have used (proc(5), stat)."""
+    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split(maxsplit=8)[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def _rollup(pid: int) -> str:
