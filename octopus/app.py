@@ -54,7 +54,14 @@ def serve(config: Config, *, log_level: str = "info") -> None:
     """Run the gateway until SIGTERM (sessions go on) or SIGINT (sessions end). Raise ConfigError, AuditUnavailable."""
     # Only the workers need the keys, but a gateway whose workers cannot start must not take connections.
     hostkeys.read(Path(config.ssh.host_keys))
+    private_files()
     asyncio.run(_serve(config, process(), log_level))
+
+
+def private_files() -> None:
+    """Keep what this process and its workers make from now on to its owner: also directories on the way to others, whose mode mkdir(2)
+    is not told."""
+    os.umask(0o077)
 
 
 async def _serve(config: Config, told: Process, log_level: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from octopus import hostkeys
-from octopus.app import supervisor
+from octopus.app import private_files, supervisor
 from octopus.config import load
 from octopus.config.process import Process
 from octopus.demo.scene import Scene
@@ -31,6 +31,7 @@ async def _play(stage: Stage, tell: Callable[[str], None]) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as ready:
         ready.bind(f"{stage.directory}/ready")
         async with Scene(stage, hash_password) as scene:
+            private_files()
             keys = hostkeys.create(scene.host_keys)
             told = Process(notify_socket=f"{stage.directory}/ready")
             async with supervisor(load(scene.config_file, environ={}), told, "warning") as gateway, asyncio.TaskGroup() as tasks:

@@ -30,6 +30,7 @@ async def faults(
 ) -> list[str]:
     """Return what must not be in what a gateway left in its ``directory``; ``in_order`` when it ended as it should."""
     wrong = await asyncio.to_thread(told, directory, secrets, marks)
+    wrong += [f"{path} is open to others" for top in (audit, directory / "run") for path in open_to_others(top)]
     if (audit / "audit.jsonl").exists():
         verdict = await asyncio.to_thread(verify, audit)
         wrong += [f"{fault.file}:{fault.line}: {fault.text}" for fault in verdict.faults]
@@ -56,6 +57,11 @@ def told(directory: Path, secrets: Iterable[str], marks: Iterable[str]) -> list[
             wrong += [f"{path.relative_to(directory)} tells {secret!r}" for secret, form in sought if form in content]
     seen.update(files=len(files), secrets=len(wanted) + len(marked))
     return wrong
+
+
+def open_to_others(top: Path) -> list[Path]:
+    """Return what group or others may do something with: ``top`` or anything below."""
+    return [path for path in (top, *top.rglob("*")) if path.exists() and path.lstat().st_mode & 0o077]
 
 
 def forms(secret: str) -> list[bytes]:

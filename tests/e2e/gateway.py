@@ -136,7 +136,8 @@ async def gateway(sections: Sections, *, files: Mapping[str, str] | None = None,
 async def _served(running: Gateway) -> AsyncIterator[None]:
     (running.directory / "process").mkdir()
     clean = [need("env", "coreutils"), "-i", f"PATH={SEARCH}", f"HOME={running.directory}"]
-    command = [*clean, program(), "serve", "--config", str(running.config)]
+    careless = [need("sh", "dash"), "-c", 'umask 0; exec "$@"', "sh"]  # what it writes is private, whatever its parent thinks of that
+    command = [*careless, *clean, program(), "serve", "--config", str(running.config)]
     daemon = Daemon(running.directory / "process", command, lambda: _greets(running.port), start_timeout=30)
     await asyncio.to_thread(daemon.__enter__)
     try:

@@ -112,9 +112,9 @@ async def test_gateway_without_a_place_for_its_trail(scene: Scene) -> None:
     async with gateway_for(scene.people, users, behind(scene.cluster), over_tls(scene.engines[0])) as running:
         key = scene.people.alice.key
         await running.serves("web_front", key=key)
-        running.recordings.mkdir(exist_ok=True)
+        running.recordings.mkdir(mode=0o700, exist_ok=True)
         aside = running.recordings.rename(running.audit / "aside")
-        running.recordings.touch()
+        running.recordings.touch(mode=0o600)
         refused = await running.ssh.run("web_front", "echo never", key=key, options=["-tt"], stdin=None)
         assert (refused.status, b"never" in refused.stdout) == (69, False)
         assert (await running.ssh.run("web_front", "echo ever", key=key)).stdout == b"ever\n"
