@@ -37,7 +37,7 @@ class SessionTrail:
 
     async def admit(self, name: str, request: SessionRequest) -> Admission:
         """Be admitted to ``name``. Raise what ``Plane.admit`` does: the terminal event is taken care of then."""
-        admission = await self._plane.admit(self.id, self._identity, self._connection, name, request)
+        admission = await self._plane.admit(self.id, self._identity, self._connection, name, _in_text(request))
         self.live = LiveSession(
             session=self.id, identity=self._identity, connection=self._connection, admission=admission, since=self._clock()
         )
@@ -77,3 +77,11 @@ class SessionTrail:
         return AuditEvent(
             event=event, key=key, session=self.id, login=self._identity.login, client=self._connection.client, target=target, data=data
         )
+
+
+def _in_text(request: SessionRequest) -> SessionRequest:
+    r"""Return the request as it can be written down: each byte of an scp command that is no UTF-8 as ``\xNN``."""
+    if request.command is None or request.command.isascii():
+        return request
+    raw = request.command.encode("utf-8", "surrogateescape")
+    return msgspec.structs.replace(request, command=raw.decode("utf-8", "backslashreplace"))

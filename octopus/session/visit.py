@@ -9,6 +9,7 @@ import structlog
 
 from octopus.core.errors import AmbiguousTarget, InvalidRequest, InvalidTarget, OctopusError, printable
 from octopus.core.names import parse_user_name
+from octopus.session import scp_command
 from octopus.session.authentication import Login
 from octopus.session.listing import listed
 from octopus.session.lobby import Lobby
@@ -100,14 +101,21 @@ class Visit:
 
 
 def _unfit(command: str) -> str:
-    """Return why a command cannot be handed on, "" for one that can."""
-    try:
-        size = len(command.encode())
-    except UnicodeEncodeError:
+    """Return why a command cannot be handed on, "" for one that can. scp's is not: it is served here, with paths of any bytes."""
+    size = len(command.encode("utf-8", "surrogateescape"))
+    if not command.isascii() and scp_command.read(command) is None and not _is_text(command):
         return "is not UTF-8 text"
     if size > MAX_COMMAND:
         return f"has {size} bytes; the system takes {MAX_COMMAND}"
     return "holds a NUL character" if "\0" in command else ""
+
+
+def _is_text(command: str) -> bool:
+    try:
+        command.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _body(name: str) -> str:

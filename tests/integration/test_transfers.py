@@ -201,6 +201,25 @@ async def test_names_that_are_no_text(part: GatewayPart) -> None:
     assert part.plane.of("file.downloaded")[0].data["path"] == str(part.home) + "/\\xff\\x0a\\\\x"
 
 
+async def test_old_scp_takes_names_that_are_no_text(part: GatewayPart) -> None:
+    """Bytes that are no UTF-8 come up and down by scp's own protocol too; what was asked for is on the trail, and so is a refusal."""
+    name = os.fsdecode(b"caf\xe9")
+    (part.directory / "local").write_bytes(BLOCK)
+    up = await scp(part, "-O", str(part.directory / "local"), f"t:{name}")
+    down = await scp(part, "-O", f"t:{name}", str(part.directory / "back"))
+    assert (up.status, down.status, up.stderr, down.stderr) == (0, 0, b"", b"")
+    assert (part.directory / "back").read_bytes() == (part.home / name).read_bytes() == BLOCK
+    await part.plane.ended(2)
+    assert [request.command for request in part.plane.requests] == ["scp -t caf\\xe9", "scp -f caf\\xe9"]
+    for event in (*part.plane.of("file.uploaded"), *part.plane.of("file.downloaded")):
+        assert (event.data["asked"], event.data["path"]) == ("caf\\xe9", f"{part.home}/caf\\xe9")
+    part.plane.rights = FileRights(upload=True)
+    denied = await scp(part, "-O", f"t:{name}", str(part.directory / "never"))
+    assert (denied.status, b"caf\\xe9" in denied.stderr) == (1, True), denied
+    [event] = part.plane.of("file.denied")
+    assert event.data["path"] == f"{part.home}/caf\\xe9"
+
+
 async def test_rule_without_upload(part: GatewayPart) -> None:
     """Reading works, writing is refused in a sentence, and each refusal is on the trail; nothing was changed."""
     part.plane.rights = FileRights(download=True)
