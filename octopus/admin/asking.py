@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from octopus.admin.ports import Wanted
 from octopus.admin.shapes import LIMIT, MAX_TEXT, MOST
-from octopus.core.errors import InvalidRequest, printable
+from octopus.core.errors import AccessDenied, InvalidRequest, printable
 
 _NUMBER = re.compile(r"[0-9]{1,7}")
 _CURSOR = re.compile(r"[0-9]{0,18}")
@@ -50,10 +50,18 @@ def session(request: Request) -> str:
 
 
 def wanted(request: Request, *, own: str = "") -> Wanted:
-    """Return which sessions or lines are asked for; ``own`` is the only login whose may be shown, "" for all."""
+    """Return which sessions or lines are asked for; ``own`` is the only login whose may be shown, "" for all.
+
+    Raise AccessDenied for another's, rather than show what was not asked for.
+    """
+    login = text(request, "login")
+    if own and login and login.casefold() != own.casefold():
+        raise AccessDenied(
+            f"{own} is no operator", notice=f"a viewer sees their own alone: leave login out, or ask for {printable(own, 64)}"
+        )
     return Wanted(
         text=text(request, "text"),
-        login=own or text(request, "login"),
+        login=own or login,
         outcome=text(request, "outcome"),
         event=text(request, "event"),
         session=text(request, "session"),

@@ -107,7 +107,10 @@ async def test_a_viewer_looks_at_what_is_theirs(here: Admin) -> None:
     assert (hidden.status_code, hidden.text) == (404, none.text.replace("s-none", "s-alice"))
     for path in ("/sessions/s-alice/live", "/sessions/s-alice/recording.cast", "/api/v1/sessions/s-alice"):
         assert (await here.client.get(path)).status_code == 404, path
-    assert (await here.client.get("/api/v1/sessions?login=alice")).json()["sessions"][0]["login"] == "bob"
+    for path in ("/api/v1/sessions", "/api/v1/audit", "/sessions", "/audit"):
+        assert (await here.client.get(path, params={"login": "Bob"})).status_code == 200, path
+        others = await here.client.get(path, params={"login": "alice"})
+        assert (others.status_code, "a viewer sees their own alone" in others.text) == (403, True), path
     logins = {line.get("login") for line in (await here.client.get("/api/v1/audit")).json()["events"]}
     assert logins == {"bob"}
     token = await here.token()
