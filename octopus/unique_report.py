@@ -12,9 +12,10 @@ from functools import partial
 from octopus import building
 from octopus.building import Sources
 from octopus.config import Config
-from octopus.core.errors import ConfigError, NoSuchTarget, printable
+from octopus.core.errors import ConfigError, InvalidDocument, NoSuchTarget, printable
 from octopus.core.ports import AuditLog
 from octopus.fleet.judging import Judgement, follows, judge, seen
+from octopus.fleet.seen import cannot_be_judged
 from octopus.fleet.unique_scaler import UniqueScaler
 
 
@@ -43,7 +44,7 @@ def daemon(config: Config, sources: Sources, log: AuditLog, stack: AsyncExitStac
 async def unique(config: Config, app: str = "") -> Judgement:
     """Return how the UNIQUE apps that ``[unique]`` follows cover the hosts now, or only one of them.
 
-    Raise NoSuchTarget (no such app among them), ConfigError, BadUpstream, OrchestratorUnavailable.
+    Raise NoSuchTarget (no such app among them), InvalidDocument (it cannot be judged), ConfigError, BadUpstream, OrchestratorUnavailable.
     """
     if config.docker.inventory or not config.marathon.urls:
         raise ConfigError(["marathon.urls: there is no Marathon, and so no UNIQUE app"])
@@ -53,6 +54,9 @@ async def unique(config: Config, app: str = "") -> Judgement:
         wanted = follows(config.unique.apps)
         chosen = (lambda one: one.id == app and wanted(one)) if app else wanted
         found = judge(seen(sources.cluster), time.time(), chosen, settled_after=config.unique.settle_time)
+        why = sources.cluster.marathon.unread.get(app, "")
+    if why:
+        raise InvalidDocument([(app, cannot_be_judged(why))])
     if app and app not in found.coverages:
         raise NoSuchTarget(notice=f"'{printable(app)}' is no UNIQUE app that [unique] follows")
     return found

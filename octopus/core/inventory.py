@@ -148,6 +148,7 @@ class MarathonSnapshot(msgspec.Struct, frozen=True):
     """All Marathon says at one moment: tasks by id, labels by app (and pod) id, its own Mesos framework id ("" unknown).
 
     ``apps`` are what is asked for, by id, as far as placement goes; ``rules`` what Marathon of this version and set-up does with it.
+    ``unread`` are those of which that cannot be told, and why.
     """
 
     tasks: dict[str, MarathonTask] = {}
@@ -156,6 +157,7 @@ class MarathonSnapshot(msgspec.Struct, frozen=True):
     skipped: int = 0
     apps: dict[str, App] = {}
     rules: Rules = Rules()
+    unread: dict[str, str] = {}
 
 
 class FeedStatus(msgspec.Struct, frozen=True, kw_only=True):

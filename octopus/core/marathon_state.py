@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -13,6 +14,10 @@ from octopus.core.placement_rules import Rules, rules_of
 from octopus.core.wire import Entries, read_json
 
 Labels = dict[str, str]
+
+MOST_FAULTS = 5
+"""Told of one app."""
+_CONSTRAINT = re.compile(r"/constraints\(([0-9]+)\)")
 
 
 class _App(msgspec.Struct):
@@ -77,6 +82,7 @@ def decode_marathon(apps: bytes, tasks: bytes, pods: bytes = b"[]", info: bytes 
     found_pods = entries.read(read_json(pods, list[msgspec.Raw], f"{source} /v2/pods::status"), _Pod)
     facts = read_json(info, _MarathonFacts, f"{source} /v2/info")
     rules = _rules(facts)
+    definitions, unread = _definitions(listed, rules)
     labels = {app.id: app.labels or {} for app in found_apps}
     labels |= {pod.id: (pod.spec.labels if pod.spec else None) or {} for pod in found_pods}
     placed = _placed(found_tasks)
@@ -87,7 +93,8 @@ def decode_marathon(apps: bytes, tasks: bytes, pods: bytes = b"[]", info: bytes 
         labels=labels,
         framework=facts.framework_id or "",
         skipped=entries.skipped,
-        apps=_definitions(listed, rules),
+        apps=definitions,
+        unread=unread,
         rules=rules,
     )
 
@@ -111,13 +118,27 @@ def _placed(tasks: Iterable[_Task]) -> dict[str, MarathonTask]:
     }
 
 
-def _definitions(apps: Iterable[msgspec.Raw], rules: Rules) -> dict[str, App]:
-    """Return what each app asks for. One that cannot be read as Marathon's is left out: nothing is computed of it."""
-    found = {}
+def _definitions(apps: Iterable[msgspec.Raw], rules: Rules) -> tuple[dict[str, App], dict[str, str]]:
+    """Return what each app asks for. Nothing is computed of one that cannot be read as Marathon's: of those, what is wrong with them."""
+    found: dict[str, App] = {}
+    unread: dict[str, str] = {}
     for raw in apps:
         try:
-            app = parse_app(msgspec.json.decode(raw), rules)
-        except (InvalidDocument, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            document = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             continue
-        found[app.id] = app
-    return found
+        try:
+            app = parse_app(document, rules)
+        except InvalidDocument as error:
+            if isinstance(document, dict) and isinstance(name := document.get("id"), str):
+                unread[name] = "; ".join(_fault(document, *fault) for fault in error.faults[:MOST_FAULTS])
+        else:
+            found[app.id] = app
+    return found, unread
+
+
+def _fault(document: dict[str, object], path: str, fault: str) -> str:
+    """Return what is wrong in an app; of a constraint, also how it reads."""
+    told, at = document.get("constraints"), _CONSTRAINT.fullmatch(path)
+    which = f" {msgspec.json.encode(told[int(at[1])]).decode()}" if at and isinstance(told, list) else ""
+    return f"{path.removeprefix('/') or 'all of it'}{which}: {fault}"

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from octopus.core.capacity_whatif import Running
-from octopus.core.errors import NoSuchTarget, printable
+from octopus.core.errors import InvalidDocument, NoSuchTarget, printable
 from octopus.core.inventory import Agent, MarathonSnapshot, MarathonTask, Task, used_by_agent
 from octopus.core.placement import View, counted_instances, placed_on
 from octopus.core.placement_app import App
@@ -16,6 +16,10 @@ from octopus.core.placement_constraints import Placed
 from octopus.core.placement_deployment import Old
 from octopus.core.placement_offers import offers
 from octopus.core.resources import NOTHING, Amounts, ranges, shown
+
+MOST_UNREAD = 5
+"""Apps that cannot be judged, told one by one."""
+MAX_FAULT = 500
 
 
 class State(Protocol):
@@ -93,13 +97,19 @@ class Seen:
         if self.cluster.unattributed != NOTHING:
             what = f"{shown(self.cluster.unattributed.cpus)} CPUs and {shown(self.cluster.unattributed.mem)} MB"
             found.append(f"approximate: {what} are used by executors of which this Mesos does not say the agent")
+        unread = [_unread(*each) for each in sorted(self.cluster.marathon.unread.items())]
+        found += unread[:MOST_UNREAD]
+        if len(unread) > MOST_UNREAD:
+            found.append(f"and {len(unread) - MOST_UNREAD} more apps that cannot be judged")
         return tuple(found)
 
     def named(self, name: str) -> list[App]:
-        """Return the app of this id, or all of the group. Raise NoSuchTarget."""
+        """Return the app of this id, or all of the group. Raise NoSuchTarget, InvalidDocument when one of them cannot be judged."""
         path = "/" + name.strip("/")
-        apps = self.cluster.marathon.apps
-        group = sorted(app for app in apps if app == path or app.startswith(path.rstrip("/") + "/"))
+        apps, unread = self.cluster.marathon.apps, self.cluster.marathon.unread
+        group = sorted(app for app in (*apps, *unread) if app == path or app.startswith(path.rstrip("/") + "/"))
+        if faults := [(app, cannot_be_judged(unread[app])) for app in group if app in unread]:
+            raise InvalidDocument(faults)
         if not group:
             raise NoSuchTarget(notice=f"Marathon has no app and no group '{printable(path)}'")
         return [apps[app] for app in group]
@@ -128,3 +138,12 @@ class Seen:
                 on[each.agent] = (*on.get(each.agent, ()), each.placed)
             found.append(Running(app=app, on=on))
         return found
+
+
+def cannot_be_judged(why: str) -> str:
+    """Say what is the matter with an app that Marathon has and that cannot be read here."""
+    return f"cannot be judged: {printable(why, MAX_FAULT)}"
+
+
+def _unread(app: str, why: str) -> str:
+    return f"left out: {printable(app)} {cannot_be_judged(why)}"

@@ -17,6 +17,7 @@ from octopus.core.errors import (
     AppLocked,
     AuditUnavailable,
     BadUpstream,
+    InvalidDocument,
     InvalidRequest,
     NoSuchTarget,
     OctopusError,
@@ -32,6 +33,7 @@ from octopus.fleet.app_memory import AppMemory, lacking, state_of
 from octopus.fleet.judging import Judgement, follows, judge, watched
 from octopus.fleet.leadership import Leadership
 from octopus.fleet.presence import Presence
+from octopus.fleet.seen import cannot_be_judged
 from octopus.fleet.unique_record import UniqueRecord
 
 MINUTE = 60.0
@@ -140,6 +142,8 @@ class UniqueScaler:
     def _asked_for(self, app: str) -> Coverage:
         if app in self.verdicts:
             return self.verdicts[app]
+        if why := self._cluster.marathon.unread.get(app):
+            raise InvalidDocument([(app, cannot_be_judged(why))])
         if app not in self._cluster.marathon.apps:
             raise NoSuchTarget(notice=f"Marathon has no app '{printable(app)}'")
         raise InvalidRequest(notice=f"{printable(app)} {_NOT_FOLLOWED}")

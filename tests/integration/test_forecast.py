@@ -111,6 +111,17 @@ async def test_what_a_cluster_can_still_take(tmp_path: Path, mesos: str, maratho
         assert "any one agent may be lost" in text.out
 
 
+async def test_an_app_that_cannot_be_judged(tmp_path: Path) -> None:
+    """A pattern that is none: app, constraint and value are said, with the status of a document that is wrong."""
+    async with ground(tmp_path) as there:
+        there.demo.put_app("/ops/bad", cmd="true", constraints=[["hostname", "UNIQUE"], ["rack", "LIKE", "r["]], instances=0)
+        why = '/ops/bad: cannot be judged: constraints(1) ["rack","LIKE","r["]: is not a valid regular expression'
+        for arguments in (("simulate", "/ops/bad", "-n", "1"), ("simulate", "/ops"), ("unique", "--app", "/ops/bad")):
+            asked = await there.octopus(*arguments)
+            assert (asked.status, asked.out, asked.err) == (65, "", f"octopus: {why}\n"), arguments
+        assert (await there.octopus("capacity", "--json")).json["notes"] == [f"left out: {why.replace(': ', ' ', 1)}"]
+
+
 @pytest.mark.parametrize(("mesos", "marathon"), VERSIONS)
 async def test_simulating_what_runs(tmp_path: Path, mesos: str, marathon: str) -> None:
     """One more statsd finds the third agent; of two more one does, and each agent says why not, in Marathon's words."""

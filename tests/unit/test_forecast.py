@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from octopus import forecast_tables
@@ -47,6 +48,24 @@ def test_a_report_says_what_it_leaves_out() -> None:
     large = report(Seen(cluster(agents=MOST_PLACINGS // 100, apps=101)))
     assert (large.what_if, large.notes) == (None, (TOO_LARGE,))
     assert TOO_LARGE in told(forecast_tables.capacity(large))
+
+
+def test_an_app_that_cannot_be_judged_is_no_unknown_one() -> None:
+    """What is wrong with it is said where it is asked for, alone or in its group; reports say that it is left out."""
+    known = cluster()
+    bad = {f"/bad/{at}": f"constraints(0) {at}\x1b: is not valid" for at in range(7)}
+    known.replace_marathon(msgspec.structs.replace(known.marathon, unread=bad))
+    seen = Seen(known)
+    with pytest.raises(InvalidDocument, match=r"/bad/3: cannot be judged: constraints\(0\) 3\\x1b: is not valid") as alone:
+        seen.named("bad/3")
+    assert len(alone.value.faults) == 1
+    with pytest.raises(InvalidDocument) as group:
+        seen.named("/")
+    assert len(group.value.faults) == 7
+    assert [app.id for app in seen.named("/a")] == ["/a"]
+    *some, last = report(seen).notes
+    assert [note.split(": ")[:2] for note in some] == [["left out", f"/bad/{at} cannot be judged"] for at in range(5)]
+    assert last == "and 2 more apps that cannot be judged"
 
 
 def test_a_report_in_sentences() -> None:

@@ -77,3 +77,23 @@ def test_what_apps_ask_for_is_read_by_the_rules_of_that_marathon() -> None:
     assert list(snapshot.apps) == ["/a"]
     assert snapshot.apps["/a"].unique_host
     assert list(snapshot.labels) == ["/a", "/b"]
+
+
+def test_of_an_app_that_cannot_be_read_it_is_kept_why() -> None:
+    """Path and fault, of a constraint how it reads, and no more than a few; what has no id is nobody's."""
+    constraints = [["rack", "LIKE", "r1"], ["rack", "LIKE", "a["]]
+    many = {"id": "/many", "constraints": [["x", "NO"]] * 7}
+    apps = [{"id": "/bad", "constraints": constraints, "cpus": "x"}, many, {"id": "/odd", "constraints": "no"}, {"cpus": "x"}, 5]
+    snapshot = decode_marathon(json.dumps({"apps": apps}).encode(), b'{"tasks":[]}', info=b'{"version":"1.8.0"}')
+    assert snapshot.apps == {}
+    assert sorted(snapshot.unread) == ["/bad", "/many", "/odd"]
+    assert 'constraints(1) ["rack","LIKE","a["]: is not a valid regular expression' in snapshot.unread["/bad"].split("; ")
+    assert "cpus: error.expected.jsnumber" in snapshot.unread["/bad"].split("; ")
+    assert snapshot.unread["/many"].count("constraints(") == 5
+    assert snapshot.unread["/odd"] == "constraints: error.expected.jsarray"
+
+
+def test_an_app_of_bytes_that_are_no_text_costs_only_itself() -> None:
+    """As Marathon never sends it."""
+    snapshot = decode_marathon(b'{"apps":[{"id":"/a","cmd":"\xff"},{"id":"/b","cpus":1}]}', b'{"tasks":[]}')
+    assert (list(snapshot.apps), snapshot.unread) == (["/b"], {})
