@@ -129,7 +129,7 @@ class Readiness:
             if now - self._probed_at >= PROBE_INTERVAL:
                 faults = await self._rooms.directory.probe()
                 ready = len(faults) < self._servers
-                self._probed = Dependency(name="directory", ready=ready, age=0.0 if ready else -1.0, why=SILENT, error="; ".join(faults))
+                self._probed = Dependency(name="directory", ready=ready, age=0.0 if ready else None, why=SILENT, error="; ".join(faults))
                 self._probed_at = now
             return self._probed
 
@@ -137,4 +137,4 @@ class Readiness:
 def _of_feed(status: FeedStatus) -> Dependency:
     ready = status.since > 0 and (not status.error or status.age <= STALE)
     why = f"not read for {status.age:.0f} s" if status.since > 0 else "not read yet"
-    return Dependency(name=status.name, ready=ready, age=status.age, why=why, error=status.error)
+    return Dependency(name=status.name, ready=ready, age=status.age if status.since > 0 else None, why=why, error=status.error)

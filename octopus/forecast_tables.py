@@ -31,7 +31,7 @@ def capacity(report: Report) -> Iterator[Section]:
 
 _SUMS = ("resource", "total", "used", "free", "of it offered", "out of reach", "most on one agent", "unusable", "stranded")
 _SHAPES = ("shape of the running mix", "fit", "ideal", "lost to pieces", "what stops it")
-_AGENTS = ("agent", "cpus used", "free", "mem used", "free", "ports free", "imbalance", "")
+_AGENTS = ("agent", "cpus used", "free", "mem used", "free", "ports free", "imbalance", "withheld")
 
 
 def _sums(report: Report, name: str) -> list[str]:

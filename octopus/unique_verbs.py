@@ -104,7 +104,7 @@ def _id(app: str) -> str:
 
 
 _APPS = ("app", "instances", "for it", "running", "missing", "blocked", "new", "leaving", "misplaced", "next")
-_HOSTS = ("app", "agent", "", "reason", "because")
+_HOSTS = ("app", "agent", "state", "reason", "because")
 
 
 def _row(one: Coverage) -> Sequence[str]:

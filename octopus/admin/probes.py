@@ -13,14 +13,14 @@ from starlette.routing import Route
 
 
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
-    """Something the gateway cannot do without. ``age``: seconds since it was known to work, -1 where that is not known.
+    """Something the gateway cannot do without. ``age``: seconds since it was known to work, None where that is not known.
 
     ``why`` it is not ready, in words for anybody. ``error`` is for the operator, and is told to nobody who has not logged in.
     """
 
     name: str
     ready: bool
-    age: float = -1.0
+    age: float | None = None
     why: str = ""
     error: str = ""
 
@@ -30,7 +30,7 @@ class Named(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     ready: bool
-    age: float
+    age: float | None
     why: str
 
 
@@ -52,7 +52,7 @@ def routes(dependencies: Dependencies, registry: CollectorRegistry) -> list[Rout
 
     async def readiness(request: Request) -> Response:
         found = await dependencies()
-        named = tuple(Named(name=one.name, ready=one.ready, age=round(one.age, 1), why="" if one.ready else one.why) for one in found)
+        named = tuple(_named(one) for one in found)
         answer = Readiness(ready=all(one.ready for one in found), dependencies=named)
         return Response(msgspec.json.encode(answer), 200 if answer.ready else 503, media_type="application/json")
 
@@ -61,3 +61,8 @@ def routes(dependencies: Dependencies, registry: CollectorRegistry) -> list[Rout
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return [Route("/healthz", health), Route("/readyz", readiness), Route("/metrics", metrics)]
+
+
+def _named(one: Dependency) -> Named:
+    age = None if one.age is None else round(one.age, 1)
+    return Named(name=one.name, ready=one.ready, age=age, why="" if one.ready else one.why)

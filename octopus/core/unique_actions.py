@@ -13,7 +13,7 @@ class Did(StrEnum):
     """What became of one app at one moment."""
 
     SCALED = "scaled"
-    WOULD_SCALE = "would scale"
+    WOULD_SCALE = "would_scale"
     REFUSED = "refused"
 
 

@@ -13,7 +13,7 @@ def unique_families(counters: Counters, lead: Lead) -> Iterator[Family]:
     """Yield the figures of the daemon, all of this process since its start."""
     yield single("unique_looks_total", counters.looks, "times the UNIQUE daemon judged all its apps", counter=True)
     done = {Did.SCALED: counters.scaled, Did.WOULD_SCALE: counters.would_scale, Did.REFUSED: counters.refused}
-    actions = {did.value.replace(" ", "_"): float(count) for did, count in done.items()}
+    actions = {did.value: float(count) for did, count in done.items()}
     yield labelled("unique_actions_total", "action", actions, "apps it scaled, would scale, refused to (once a reason)", counter=True)
     counts = {**dict.fromkeys(FAILURES, 0), **counters.failures}  # from 0 on, or nobody would see the first one as a rise
     failures = {kind.replace(" ", "_"): float(count) for kind, count in sorted(counts.items())}

@@ -250,6 +250,7 @@ async def test_everybody_can_use_the_pages(world: World, scheme: str, width: int
             await seen.page.goto(path)
             await seen.picture(f"{scheme}-{width}-{path.strip('/') or 'overview'}")
             faults += await _serious(seen.page)
+            faults += [f"{path}: a column without a head" for head in await seen.page.locator("th").all_text_contents() if not head.strip()]
             wide = await seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, path
         await seen.page.goto("/sessions?outcome=ended")

@@ -27,7 +27,7 @@ from octopus.core.errors import ConfigError
 from octopus.demo.certificates import Authority
 
 FINE = Dependency(name="directory", ready=True, age=1.25)
-BROKEN = Dependency(name="mesos", ready=False, age=-1.0, why="not read yet", error="http://secret.example: connection refused")
+BROKEN = Dependency(name="mesos", ready=False, why="not read yet", error="http://secret.example: connection refused")
 
 
 async def who(request: Request) -> JSONResponse:
@@ -70,7 +70,7 @@ async def test_it_is_alive_and_says_what_it_waits_for() -> None:
         found = await client.get("/readyz")
     assert found.status_code == 503
     fine = {"name": "directory", "ready": True, "age": 1.2, "why": ""}
-    broken = {"name": "mesos", "ready": False, "age": -1.0, "why": "not read yet"}
+    broken = {"name": "mesos", "ready": False, "age": None, "why": "not read yet"}
     assert found.json() == {"ready": False, "dependencies": [fine, broken]}
 
 

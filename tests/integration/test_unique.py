@@ -125,6 +125,7 @@ async def test_where_apps_lack_an_instance(tmp_path: Path, mesos: str, marathon:
         status, out, err = await there.octopus("unique")
         assert (status, err) == (0, "")
         assert f"{APP}\t2\t" in out
+        assert "app\tagent\tstate\treason\tbecause\n" in out
         assert "/ops/heka\tagent-4\tblocked\tInsufficientCpus\tneeds 3 cpus" in out
         found = json.loads((await there.octopus("unique", "--json"))[1])
         assert (found["complete"], re.fullmatch(RFC_3339, found["time"]) is not None) == (True, True)

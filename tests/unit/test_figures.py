@@ -13,7 +13,7 @@ from octopus.control.tallies import Tallies
 from octopus.core.errors import OrchestratorUnavailable
 from octopus.core.inventory import FeedStatus
 from octopus.core.types import AuditEvent
-from octopus.core.unique_actions import FAILURES, Counters, Lead
+from octopus.core.unique_actions import FAILURES, Counters, Did, Lead
 from octopus.fleet.capacity_report import CapacityHistory, CapacityReports, TimedReport
 from octopus.fleet.figures import Family, capacity_families, labelled, single
 from octopus.fleet.following_figures import event_families, unique_families
@@ -204,6 +204,11 @@ def test_statsd_has_dots_and_gets_what_is_new() -> None:
 def test_a_label_cannot_become_another_line(value: str, name: str) -> None:
     """Dots, colons, bars and newlines mean something to StatsD."""
     assert element(value) == name
+
+
+def test_actions_are_spelt_alike() -> None:
+    """For programs each is one word, in JSON as in the figures."""
+    assert [did for did in Did if not did.value.replace("_", "").isalpha()] == []
 
 
 def test_the_daemon_and_marathons_events_are_told() -> None:

@@ -36,8 +36,10 @@ def cluster(*, agents: int = 2, apps: int = 1, unattributed: int = 0, reserved: 
 
 
 def told(sections: object) -> str:
-    """Return all sentences and cells."""
-    return "\n".join(" ".join([text, *head, *(" | ".join(row) for row in rows)]) for text, head, rows in sections)  # type: ignore[attr-defined]
+    """Return all sentences and cells; each column has a head."""
+    parts = list(sections)  # type: ignore[call-overload]
+    assert all(all(head) for _, head, _ in parts)
+    return "\n".join(" ".join([text, *head, *(" | ".join(row) for row in rows)]) for text, head, rows in parts)
 
 
 def test_a_report_says_what_it_leaves_out() -> None:
