@@ -21,7 +21,8 @@ from octopus.core.cluster import Cluster
 from octopus.core.errors import BadUpstream, OrchestratorUnavailable, printable
 from octopus.core.inventory import MAX_PORTS, RUNNING, Agent, FeedStatus, Snapshot, Task
 from octopus.core.types import EngineAddress
-from octopus.feeds.health import Backoff, FeedHealth, Misses, TokenBucket
+from octopus.feeds.health import Backoff, FeedHealth
+from octopus.feeds.look_ups import LookUps
 
 ENGINE = "engine"
 """The id of the one agent of a plain inventory."""
@@ -44,7 +45,7 @@ class DockerFeed:
     """The feed of one engine, reached over ``unix://``, ``http://`` or ``https://``. Times in seconds.
 
     ``hostname`` is what ``@agent`` compares with. The docker SDK blocks, so it has two threads of its own; the engine is asked every
-    ``poll_interval`` with a ``timeout``.
+    ``poll_interval`` with a ``timeout``. ``look_ups`` bounds what people can make us ask.
     """
 
     def __init__(
@@ -55,9 +56,7 @@ class DockerFeed:
         hostname: str = "localhost",
         poll_interval: float = 3.0,
         timeout: float = 10.0,
-        lookup_rate: float = 1.0,
-        lookup_burst: int = 5,
-        miss_time: float = 3.0,
+        look_ups: LookUps | None = None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[], float] = random.random,
     ) -> None:
@@ -66,8 +65,7 @@ class DockerFeed:
         self._hostname = hostname
         self._poll_interval = poll_interval
         self._timeout = timeout
-        self._budget = TokenBucket(lookup_rate, lookup_burst, clock)
-        self._misses = Misses(miss_time, 10_000, clock)
+        self._look_ups = look_ups or LookUps(rate=1.0, timeout=timeout, miss_time=3.0)
         self._health = FeedHealth("docker", clock)
         self._rng = rng
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="inventory")
@@ -104,14 +102,8 @@ class DockerFeed:
 
     async def look_up(self, name: str) -> bool:
         """Read the engine for a container too new to be known. False when it is not there, or too much was asked. Never raises."""
-        if name in self._misses or not self._budget.take():
-            return False
-        with contextlib.suppress(BadUpstream, OrchestratorUnavailable):
-            await self.refresh()
-        if self._cluster.tasks.running(name) or self._cluster.tasks.of_app(name):
-            return True
-        self._misses.add(name)
-        return False
+        tasks = self._cluster.tasks
+        return await self._look_ups.find(name, lambda: bool(tasks.running(name) or tasks.of_app(name)), self.refresh)
 
     async def aclose(self) -> None:
         """Close the connections and threads."""

@@ -14,8 +14,9 @@ from octopus.core.errors import BadUpstream, OctopusError, OrchestratorUnavailab
 from octopus.core.inventory import FeedStatus, MarathonSnapshot
 from octopus.core.marathon_events import HEARD
 from octopus.core.marathon_state import decode_marathon
-from octopus.feeds.health import Backoff, FeedHealth, Misses, TokenBucket
+from octopus.feeds.health import Backoff, FeedHealth
 from octopus.feeds.http import MAX_BODY, Http, in_time, origin
+from octopus.feeds.look_ups import LookUps
 from octopus.feeds.masters import REDIRECTS, LeaderWalk, last_error
 
 JSON = {"Accept": "application/json"}
@@ -49,7 +50,8 @@ class MarathonFeed:
 
     Times in seconds, sizes in bytes. ``poll_interval`` between readings where no events come (Marathon 0.8), ``full_interval`` where
     they do; an event brings a reading after ``debounce``; ``silence`` on the stream that counts as its end.
-    ``max_body`` bounds what one reading holds in all. ``hear`` is told the name and the data of each event, b"" for too much data.
+    ``max_body`` bounds what one reading holds in all, ``look_ups`` what people can make us ask.
+    ``hear`` is told the name and the data of each event, b"" for too much data.
     """
 
     def __init__(
@@ -64,10 +66,7 @@ class MarathonFeed:
         silence: float = 300.0,
         fetch_timeout: float = 60.0,
         max_body: int = 256 * 1024 * 1024,
-        lookup_rate: float = 0.5,
-        lookup_burst: int = 5,
-        lookup_timeout: float = 5.0,
-        miss_time: float = 10.0,
+        look_ups: LookUps | None = None,
         hear: Callable[[str, bytes], None] = lambda name, data: None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[], float] = random.random,
@@ -83,9 +82,7 @@ class MarathonFeed:
         self._silence = silence
         self._fetch_timeout = fetch_timeout
         self._max_body = max_body
-        self._lookup_timeout = lookup_timeout
-        self._budget = TokenBucket(lookup_rate, lookup_burst, clock)
-        self._misses = Misses(miss_time, 10_000, clock)
+        self._look_ups = look_ups or LookUps()
         self._rng = rng
         self._hear = hear
         self._health = FeedHealth("marathon", clock)
@@ -124,17 +121,8 @@ class MarathonFeed:
 
     async def look_up(self, task_id: str) -> bool:
         """Read Marathon for a task it has not confirmed yet. False when too much was asked lately, or it is not there. Never raises."""
-        if any(task.confirmed for task in self._cluster.tasks.running(task_id)):
-            return True
-        if task_id in self._misses or not self._budget.take():
-            return False
-        with contextlib.suppress(BadUpstream, OrchestratorUnavailable):
-            async with in_time(self._lookup_timeout, "Marathon look-up"):
-                await self.refresh()
-        if any(task.confirmed for task in self._cluster.tasks.running(task_id)):
-            return True
-        self._misses.add(task_id)
-        return False
+        running = self._cluster.tasks.running
+        return await self._look_ups.find(task_id, lambda: any(task.confirmed for task in running(task_id)), self.refresh)
 
     async def _read_for_ever(self) -> None:
         backoff = Backoff(rng=self._rng)

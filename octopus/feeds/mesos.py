@@ -15,8 +15,9 @@ from octopus.core.errors import BadUpstream, OctopusError, OrchestratorUnavailab
 from octopus.core.inventory import FeedStatus, Snapshot
 from octopus.core.mesos_events import decode_event
 from octopus.core.mesos_state import decode_tasks
-from octopus.feeds.health import Backoff, FeedHealth, Misses, TokenBucket
+from octopus.feeds.health import Backoff, FeedHealth
 from octopus.feeds.http import Http, in_time
+from octopus.feeds.look_ups import LookUps
 from octopus.feeds.masters import Leader, LeaderWalk, Masters, last_error
 from octopus.feeds.snapshots import read_snapshot
 
@@ -39,7 +40,7 @@ class MesosFeed:
     ``poll_interval`` between two readings of ``/state``; ``resync_interval`` after which a stream is begun anew, since it says nothing
     of some changes; ``silence`` on a stream that counts as its end (heartbeats come every 15 s from Mesos 1.5);
     ``fetch_timeout`` for one reading in all; ``max_body`` of one, inflated: 100,000 tasks are about 130 MB in v0, 260 MB in v1.
-    ``lookup_rate`` a second and ``lookup_burst`` bound what people can make us ask; a miss is remembered for ``miss_time``.
+    ``look_ups`` bounds what people can make us ask.
     """
 
     def __init__(
@@ -54,10 +55,7 @@ class MesosFeed:
         fetch_timeout: float = 120.0,
         max_body: int = 400_000_000,
         max_event: int = 4 * 1024 * 1024,
-        lookup_rate: float = 0.5,
-        lookup_burst: int = 5,
-        lookup_timeout: float = 5.0,
-        miss_time: float = 10.0,
+        look_ups: LookUps | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[], float] = random.random,
@@ -70,9 +68,7 @@ class MesosFeed:
         self._fetch_timeout = fetch_timeout
         self._max_body = max_body
         self._max_event = max_event
-        self._lookup_timeout = lookup_timeout
-        self._budget = TokenBucket(lookup_rate, lookup_burst, clock)
-        self._misses = Misses(miss_time, 10_000, clock)
+        self._look_ups = look_ups or LookUps()
         self._backoff = backoff or Backoff()
         self._clock = clock
         self._rng = rng
@@ -112,20 +108,12 @@ class MesosFeed:
 
         Mesos 1.4 answers for one task; before, and where no stream keeps us up to date, the whole state is read. Never raises.
         """
-        if self._cluster.tasks.running(task_id):
-            return True
-        if task_id in self._misses or not self._budget.take():
-            return False
-        with contextlib.suppress(BadUpstream, OrchestratorUnavailable):
-            async with in_time(self._lookup_timeout, "Mesos look-up"):
-                if await self._ask_for(task_id):
-                    return True
-                if not self._streams:
-                    await self.refresh()
-        if self._cluster.tasks.running(task_id):
-            return True
-        self._misses.add(task_id)
-        return False
+
+        async def ask() -> None:
+            if not (await self._ask_for(task_id) or self._streams):
+                await self.refresh()
+
+        return await self._look_ups.find(task_id, lambda: bool(self._cluster.tasks.running(task_id)), ask)
 
     async def _turn(self) -> float:
         """Read once, or follow the stream to its end; return how long to wait before the next turn."""

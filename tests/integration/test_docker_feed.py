@@ -12,6 +12,7 @@ from octopus.core.errors import BadUpstream, NoSuchTarget, OrchestratorUnavailab
 from octopus.core.names import parse_target
 from octopus.core.types import EngineAddress
 from octopus.feeds.docker import DockerFeed, snapshot_of
+from octopus.feeds.look_ups import LookUps
 from tests.integration.http_peers import always, peer
 from tests.parts.engines import Engine
 
@@ -19,7 +20,7 @@ from tests.parts.engines import Engine
 async def test_running_containers_are_targets(docker_engine: Engine) -> None:
     """By name, id and start of the id; a new one by one look-up; a stopped one is gone."""
     cluster = Cluster()
-    feed = DockerFeed(cluster, docker_engine.address, hostname="here", lookup_burst=2)
+    feed = DockerFeed(cluster, docker_engine.address, hostname="here", look_ups=LookUps(burst=2))
     resolver = ClusterResolver(cluster, engine_address=lambda hostname, ip: docker_engine.address, look_ups=[feed.look_up])
     try:
         with docker_engine.container(["sleep", "1000"], name="feeds-one", labels={"OWNER": "ops"}) as one:

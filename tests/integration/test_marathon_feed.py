@@ -16,6 +16,7 @@ from octopus.core.errors import BadUpstream, OctopusError, OrchestratorUnavailab
 from octopus.core.inventory import Agent, Snapshot, Task
 from octopus.demo.cluster import DemoCluster
 from octopus.feeds.http import Http
+from octopus.feeds.look_ups import LookUps
 from octopus.feeds.marathon import MarathonFeed
 from octopus.fleet.history import EventHistory
 from tests.integration.http_peers import Asked, Handler, Peer, Wire, always, close_abruptly, peer, until
@@ -318,7 +319,7 @@ async def test_it_goes_and_comes_back() -> None:
 async def test_a_task_is_confirmed_by_one_reading() -> None:
     """A look-up reads once; a confirmed task costs nothing, a miss is remembered, and a dead Marathon is a no."""
     cluster, says = cluster_with_task(), Marathon()
-    async with peer(says) as marathon, feeding(cluster, marathon.url, lookup_timeout=0.3) as feed:
+    async with peer(says) as marathon, feeding(cluster, marathon.url, look_ups=LookUps(timeout=0.3)) as feed:
         assert await feed.look_up("a_b.1")
         readings = _readings(marathon)
         assert await feed.look_up("a_b.1")

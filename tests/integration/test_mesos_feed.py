@@ -20,6 +20,7 @@ from octopus.core.mesos_state import decode_state
 from octopus.core.resources import NOTHING
 from octopus.feeds.health import Backoff
 from octopus.feeds.http import Http
+from octopus.feeds.look_ups import LookUps
 from octopus.feeds.masters import LeaderWalk, ListedMasters
 from octopus.feeds.mesos import MesosFeed
 from tests.integration.http_peers import Asked, Handler, Wire, always, close_abruptly, peer, until
@@ -514,8 +515,8 @@ async def test_before_1_4_the_whole_state_is_read_and_other_tasks_do_not_count()
 async def test_guessing_does_not_reach_the_master() -> None:
     """A miss is remembered, and in all only a few look-ups a second get through."""
     now = [0.0]
-    limits: dict[str, Any] = {"lookup_burst": 3, "lookup_rate": 1.0, "miss_time": 10.0, "clock": lambda: now[0]}
-    async with peer(by_path(tasks=b'{"tasks":[]}')) as master, feeding(Cluster(), master.url, **limits) as feed:
+    look_ups = LookUps(burst=3, rate=1.0, miss_time=10.0, clock=lambda: now[0])
+    async with peer(by_path(tasks=b'{"tasks":[]}')) as master, feeding(Cluster(), master.url, look_ups=look_ups) as feed:
         for _ in range(5):
             assert not await feed.look_up("same/?&=x")
         assert master.paths() == ["/tasks?task_id=same%2F%3F%26%3Dx"]
@@ -531,5 +532,5 @@ async def test_guessing_does_not_reach_the_master() -> None:
 @pytest.mark.parametrize("handler", [_hang, _nothing, always(500), always(200, b"<html>"), always(302)])
 async def test_a_look_up_never_raises(handler: Handler) -> None:
     """Whatever the master does, the answer is no, soon."""
-    async with peer(handler) as master, feeding(Cluster(), master.url, lookup_timeout=0.2) as feed:
+    async with peer(handler) as master, feeding(Cluster(), master.url, look_ups=LookUps(timeout=0.2)) as feed:
         assert not await feed.look_up("x")

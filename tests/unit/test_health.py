@@ -1,4 +1,4 @@
-"""A feed's failures are told once, its waits grow, and what people can make it ask is bounded."""
+"""A feed's failures are told once and its waits grow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octopus.core.errors import BadUpstream, OrchestratorUnavailable
-from octopus.feeds.health import Backoff, FeedHealth, Misses, TokenBucket
+from octopus.feeds.health import Backoff, FeedHealth
 
 
 def test_each_change_is_logged_once() -> None:
@@ -44,25 +44,3 @@ def test_waits_double_to_a_limit_and_spread(chance: float, failures: int) -> Non
         assert whole / 2 <= wait <= whole
     backoff.worked()
     assert backoff.failed() <= 1.0
-
-
-def test_a_bucket_fills_with_time() -> None:
-    """A burst, then the rate; never more than the burst."""
-    now = [0.0]
-    bucket = TokenBucket(rate=0.5, burst=2, clock=lambda: now[0])
-    assert [bucket.take() for _ in range(3)] == [True, True, False]
-    now[0] += 2
-    assert [bucket.take() for _ in range(2)] == [True, False]
-    now[0] += 1000
-    assert [bucket.take() for _ in range(3)] == [True, True, False]
-
-
-def test_misses_are_forgotten() -> None:
-    """After their time, and the oldest when there are too many."""
-    now = [0.0]
-    misses = Misses(seconds=10.0, size=2, clock=lambda: now[0])
-    for name in ("a", "b", "c"):
-        misses.add(name)
-    assert ["a" in misses, "b" in misses, "c" in misses] == [False, True, True]
-    now[0] += 10
-    assert "c" not in misses
