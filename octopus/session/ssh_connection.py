@@ -14,12 +14,13 @@ from contextlib import suppress
 from typing import Any
 
 import asyncssh
-from asyncssh.channel import SSHChannel, SSHServerChannel, SSHTCPChannel
+from asyncssh.channel import SSHServerChannel, SSHTCPChannel
 from asyncssh.constants import DISC_ILLEGAL_USER_NAME, MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE, MSG_SERVICE_REQUEST
 from asyncssh.packet import SSHPacket, SSHPacketLogger, String, UInt32
 
 from octopus.session.courtesy import BULK, Courtesy
 from octopus.session.ssh_algorithms import HOST_KEYS, ciphers_for, macs_for
+from octopus.session.ssh_holding import HoldingChannel
 from octopus.session.ssh_keys import OfferedKey
 from octopus.session.ssh_requests import RequestChannel
 from octopus.session.ssh_sealing import Sealing, packet_size
@@ -223,7 +224,7 @@ class GatewayConnection(asyncssh.SSHServerConnection):
         self.writable.set()
 
 
-class PacedChannel(SSHChannel[bytes]):
+class PacedChannel(HoldingChannel):
     """A channel whose window opens only as fast as its input is used up."""
 
     _used = 0

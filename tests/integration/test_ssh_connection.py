@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import itertools
 import socket
@@ -13,17 +14,21 @@ from typing import Any
 
 import asyncssh
 import pytest
+from asyncssh.channel import SSHClientChannel
+from asyncssh.constants import MSG_CHANNEL_DATA
+from asyncssh.packet import String
 
 from octopus import hostkeys
 from octopus.core.errors import ConfigError
 from octopus.session.ssh_algorithms import CIPHERS, MACS, ciphers_for, macs_for
+from octopus.session.ssh_connection import GatewayChannel
 from octopus.session.ssh_server import Gateway
 from tests.fake_plane import FakePlane
 from tests.parts.gateway import GatewayPart, gateway_part
 from tests.parts.local_backend import LocalBackend
 from tests.parts.local_forwards import LocalForwards
 from tests.parts.tcp import Handler, listen
-from tests.streams import settled
+from tests.streams import settled, until
 
 SIZE = 120 << 20
 
@@ -198,6 +203,47 @@ async def test_input_nobody_reads_stays_with_the_client(part: GatewayPart, used:
         assert process.channel.get_write_buffer_size() > (60 << 20) - used
         connection.abort()
     await part.plane.ended()
+
+
+async def test_input_that_comes_before_its_session_is_held_together(part: GatewayPart) -> None:
+    """Byte by byte it would take a hundred times its size, and minutes to be handed over; it is read first, and whole."""
+    data = bytes(range(256)) * 40
+    async with connected(part) as connection:
+        channel = SSHClientChannel[bytes](connection, asyncio.get_running_loop(), "strict", None, "strict", 1 << 21, 1 << 15)
+        await channel._open(b"session")
+        for byte in data:
+            channel.send_packet(MSG_CHANNEL_DATA, String(bytes([byte])))
+        await until(lambda: sum(len(held) for held, _ in _held_back()) == len(data))
+        assert len(_held_back()) == 1
+        read = channel._session = Read()
+        assert await channel._make_request(b"exec", String("sha256sum"))
+        channel.resume_reading()
+        channel.write_eof()
+        async with asyncio.timeout(30):
+            await read.over.wait()
+    assert read.data.split()[0].decode() == hashlib.sha256(data).hexdigest()
+
+
+def _held_back() -> list[tuple[bytes, int | None]]:
+    """Return what the gateway's channels hold back."""
+    return [held for one in gc.get_objects() if isinstance(one, GatewayChannel) for held in one._recv_buf]
+
+
+class Read(asyncssh.SSHClientSession[bytes]):
+    """What a session sends."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.over = asyncio.Event()
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Keep it."""
+        self.data += data
+
+    def eof_received(self) -> bool:
+        """Note the end."""
+        self.over.set()
+        return True
 
 
 async def test_environment_is_bounded(part: GatewayPart) -> None:
