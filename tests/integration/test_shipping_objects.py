@@ -9,8 +9,9 @@ import re
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -129,6 +130,56 @@ def test_an_upload_the_store_forgot_is_begun_anew(tmp_path: Path, swift: Swift, 
         put(one, other)
     assert swift.objects() == {"large": large.read_bytes(), "other": other.read_bytes()}
     assert not swift.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
+
+
+class Encrypting(BaseHTTPRequestHandler):
+    """S3 with a key of KMS: the ETag of a part is not its MD5 (API reference, Object), and to complete takes the ETags it gave."""
+
+    given: ClassVar[list[str]] = []
+    completed: ClassVar[list[bool]] = []
+
+    def do_POST(self) -> None:
+        """Begin an upload, or complete it."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.endswith("?uploads"):
+            return self._answer(200, b"<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>")
+        self.completed.append(re.findall(r"<ETag>(.*?)</ETag>", body.decode().replace("&quot;", '"')) == self.given)
+        if self.completed[-1]:
+            return self._answer(200, b"<CompleteMultipartUploadResult/>")
+        return self._answer(400, b"<Error><Code>InvalidPart</Code><Message>not the part's entity tag</Message></Error>")
+
+    def do_PUT(self) -> None:
+        """Take a part."""
+        left = int(self.headers["Content-Length"])
+        while left and (data := self.rfile.read(min(left, 1 << 16))):
+            left -= len(data)
+        self.given.append(f'"kms-{len(self.given)}"')
+        self._answer(200, b"", self.given[-1])
+
+    def _answer(self, status: int, body: bytes, tag: str = "") -> None:
+        self.send_response(status)
+        if tag:
+            self.send_header("ETag", tag)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_parts_are_named_by_the_tags_the_store_gave(tmp_path: Path, large: Path) -> None:
+    """They are MD5s only where the store does not encrypt by a key of its own."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Encrypting) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            with store(tmp_path, f"http://127.0.0.1:{server.server_port}") as one:
+                put(one, large)
+        finally:
+            server.shutdown()
+            serving.join()
+    assert Encrypting.completed == [True]
 
 
 @pytest.mark.parametrize("wrong", [{"secret_key": "x"}, {"bucket": "no-such-bucket"}, {"access_key": "test:nobody"}])
