@@ -35,6 +35,9 @@ MAX_ONE = 4 << 30
 MAX_GLANCE = 8 << 20
 """Bytes of trail that are looked through for what the overview shows at once."""
 _RECORDING = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9]{2}/[A-Za-z0-9][A-Za-z0-9-]{0,63}\.cast")
+_TEXTS = ("time", "event", "session", "login", "client")
+ALTERED = "(no line of ours)"
+"""The event of a line that cannot be read."""
 Found = TypeVar("Found")
 
 
@@ -92,14 +95,25 @@ class TrailOnDisk:
             is_first=_beginning(wanted.session),
         )
         found = await self._reading(look)
-        events = tuple(event for line in found.lines if isinstance(event := msgspec.json.decode(line), dict))
-        return AuditPage(events=events, next=str(found.before or ""))
+        return AuditPage(events=tuple(map(_event, found.lines)), next=str(found.before or ""))
 
     async def write(self, event: str, *, login: str, client: str, session: str = "", **data: Any) -> None:
         """See ``Trail``."""
         await self._log.append(
             AuditEvent(event=event, key=f"{event}/{self._new_id()}", login=login, client=client, session=session, data=data)
         )
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    """Return a line as it stands, only its number of one that somebody altered: it has to be told of, and hide no other."""
+    try:
+        event = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        event = None
+    if isinstance(event, dict) and all(isinstance(event.get(name), str) for name in _TEXTS):
+        return event
+    number = int(line.partition(b",")[0].partition(b":")[2])
+    return dict.fromkeys(_TEXTS, "") | {"seq": number, "event": ALTERED}
 
 
 def _line_filter(wanted: Wanted) -> Callable[[bytes], bool]:

@@ -271,6 +271,28 @@ async def test_nothing_that_comes_from_elsewhere_acts_in_a_page(tmp_path: Path) 
         assert (EVIL in echoed.text, "</textarea>&lt;" in echoed.text) == (False, False)
 
 
+@pytest.mark.parametrize(
+    ("was", "now"), [(b'"login":"', b'"login":_'), (b'"time":', b'"tame":'), (b'"event":"', b'"event":0'), (b"admin", b"\xffdmin")]
+)
+async def test_a_line_that_somebody_altered_is_told_of_and_the_others_are_shown(here: Admin, was: bytes, now: bytes) -> None:
+    """The trail is looked at the more when that has happened."""
+    await here.log_in()
+    await here.log_in("bob", "no")
+    path = here.root / "audit" / "audit.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    altered = next(number for number, line in enumerate(lines) if b'"login":"alice"' in line)
+    with path.open("r+b") as file:
+        file.seek(sum(map(len, lines[:altered])))
+        file.write(lines[altered].replace(was, now, 1))
+    page = await here.client.get("/audit", headers=bearer())
+    answer = await here.client.get("/api/v1/audit", headers=bearer())
+    assert (page.status_code, answer.status_code) == (200, 200)
+    assert "no line of ours" in page.text
+    told = {event["seq"]: event["event"] for event in answer.json()["events"]}
+    assert told[altered + 1] == "(no line of ours)"
+    assert "admin.login" in told.values()
+
+
 async def test_a_wrong_method_is_told_the_right_ones(here: Admin) -> None:
     """As HTTP wants it (RFC 9110, 15.5.6), of a page as of a call."""
     for path, allowed in (("/tasks", "GET"), ("/logout", "POST"), ("/api/v1/tasks", "GET")):
