@@ -13,8 +13,8 @@ from octopus.core.types import Allow, AuditEvent, Connection, ExecSpec, FileRigh
 class FakePlane:
     """A Plane of people (``passwords`` by login, ``keys``: fingerprint to login) and of tasks by user name; ``events`` is its trail.
 
-    ``refusals`` are raised by ``admit``, by name; ``failing`` by ``record``, by event; ``late`` is what its answer waits for, by event.
-    ``admit`` sets ``asked`` and waits for ``gate``.
+    ``refusals`` are raised by ``admit``, by name; ``failing`` by ``record``, by event (``met`` are those), and ``late`` is what its
+    answer waits for. ``admit`` sets ``asked`` and waits for ``gate``.
     """
 
     def __init__(self, tasks: Mapping[str, Target], *, passwords: Mapping[str, str], keys: Mapping[str, str] | None = None) -> None:
@@ -28,6 +28,7 @@ class FakePlane:
         self.refusals: dict[str, OctopusError] = {}
         self.failing: dict[str, OctopusError] = {}
         self.late: dict[str, asyncio.Event] = {}
+        self.met: list[AuditEvent] = []
         self.obligations = Obligations()
         self.rights = FileRights(download=True, upload=True)
         self.successor = ""
@@ -80,6 +81,7 @@ class FakePlane:
     async def record(self, event: AuditEvent) -> None:
         """See ``Plane``."""
         if event.event in self.failing:
+            self.met.append(event)
             raise self.failing[event.event]
         async with self.recorded:
             self.events.append(event)

@@ -170,7 +170,7 @@ class PlaneClient:
             await self._hand_over(event)
         except OctopusError as error:
             _log.error("a terminal event cannot be written as it is", session=event.session, error=str(error))
-            await self._hand_over(_bare(event))
+            await self._hand_over(_bare(event), whatever=True)
         finally:
             self._live.pop(event.session, None)
             self._owed.pop(event.session, None)
@@ -190,7 +190,8 @@ class PlaneClient:
         answer = tuple[Failure | None, ...]
         return [revive(one) if one else None for one in await self._calls.call("records", RecordsCall(events=events), answer, patience=0)]
 
-    async def _hand_over(self, event: AuditEvent) -> None:
+    async def _hand_over(self, event: AuditEvent, *, whatever: bool = False) -> None:
+        """Return once it is durable. ``whatever`` is answered it is tried again: a bug over there must not end all who are in here."""
         while True:
             try:
                 if event.event in HAPPENED:
@@ -201,6 +202,9 @@ class PlaneClient:
                     raise
             except ControlUnavailable as error:
                 _log.debug("an event waits for the control plane", audit_event=event.event, error=str(error))
+            except OctopusError:
+                if not whatever:
+                    raise
             if self._closing.is_set():
                 return await self._leave(event)
             await self._pause()

@@ -9,16 +9,18 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from octopus.control.control_plane import ControlPlane
 from octopus.control.plane import Attached
 from octopus.control.plane_server import PlaneServer
-from octopus.core.errors import AuditUnavailable, ControlUnavailable, DirectoryUnavailable
+from octopus.core.errors import AuditUnavailable, ControlUnavailable, DirectoryUnavailable, OctopusError
 from octopus.core.types import AuditEvent
 from octopus.session.plane_calls import PlaneCalls
 from octopus.session.plane_client import PlaneClient
+from tests.fake_plane import FakePlane
 from tests.parts.disk import no_room_beyond
 from tests.parts.tools import missing, need
 from tests.plane_parts import ALICE, CONNECTION, NOON, SHELL, attempt, command, ended, events_of, in_process, trail
@@ -158,6 +160,25 @@ async def test_an_end_that_cannot_be_written_as_it_is_becomes_a_plain_one(tmp_pa
         await plane.record(ended("s-2", what=object()))
     for session in ("s-1", "s-2"):
         assert events_of(tmp_path, session) == ["session.requested", "session.failed"]
+
+
+async def test_an_end_that_meets_a_bug_is_owed_and_ends_no_other_session(tmp_path: Path) -> None:
+    """The worker lives on with all who are in it, and hands the end over once it is taken."""
+    control = FakePlane({}, passwords={})
+    control.failing |= dict.fromkeys(("session.ended", "session.failed"), cast(OctopusError, ZeroDivisionError("bug")))
+    (tmp_path / "run").mkdir()
+    server = PlaneServer(control, tmp_path / "run" / "plane.sock", grace=1)
+    running = asyncio.create_task(server.run())
+    async with client(tmp_path) as plane:
+        recording = asyncio.create_task(plane.record(ended("s-1", exit_status=3)))
+        other = asyncio.create_task(plane.commands(1).__anext__())
+        assert await other == Attached()
+        await until(lambda: len(control.met) > 3)
+        control.failing.clear()
+        await recording
+        assert [event.event for event in control.events] == ["session.failed"]
+    server.stop()
+    await running
 
 
 async def test_a_worker_attaches_again(tmp_path: Path) -> None:
