@@ -19,24 +19,29 @@ BLOCK = 256 << 10
 MAX_LINE = 8192
 MAX_DEPTH = 200
 """Directories within directories: links may lead in a circle."""
+MAX_MATCHES = 100_000
 _SIGNS = frozenset(b"*?[")
 
 
 class ScpSource:
-    """Sends what the command names. Like ``scp`` itself it follows links."""
+    """Sends what the command names. Like ``scp`` itself it follows links. A pattern may fit up to ``max_matches`` names on each level."""
 
-    def __init__(self, stream: FileStream, access: FileAccess, command: ScpCommand) -> None:
+    def __init__(self, stream: FileStream, access: FileAccess, command: ScpCommand, *, max_matches: int = MAX_MATCHES) -> None:
         self._stream = stream
         self._access = access
         self._command = command
+        self._max_matches = max_matches
         self._status = 0
 
     async def run(self) -> int:
         """Send; return the exit status, 1 where something could not be sent. Raise Disconnected and what ``FileAccess`` raises."""
         await self._agreed()
         for asked in self._command.paths:
-            async for path in self._matching(asked):
-                await self._send(path, 0)
+            try:
+                async for path in self._matching(asked):
+                    await self._send(path, 0)
+            except FileFailure as error:
+                await self._tell(asked, error)
         return self._status
 
     async def _matching(self, asked: bytes) -> AsyncIterator[bytes]:
@@ -44,7 +49,14 @@ class ScpSource:
         if not _SIGNS & set(asked) or await self._is_there(asked):
             yield asked
             return
-        found = [path async for path in self._expanded(asked)]
+        too_many = FileFailure(f"pattern {escaped(asked[:100])}", notice="the pattern fits too many files")
+        if asked.count(b"/") > MAX_DEPTH:
+            raise too_many
+        found: list[bytes] = []
+        async for path in self._expanded(asked):
+            found.append(path)
+            if len(found) > self._max_matches:
+                raise too_many
         for path in sorted(found) or [asked]:
             yield path
 
