@@ -171,8 +171,7 @@ async def test_an_end_that_meets_a_bug_is_owed_and_ends_no_other_session(tmp_pat
     running = asyncio.create_task(server.run())
     async with client(tmp_path) as plane:
         recording = asyncio.create_task(plane.record(ended("s-1", exit_status=3)))
-        other = asyncio.create_task(plane.commands(1).__anext__())
-        assert await other == Attached()
+        assert await anext(plane.commands(1)) == Attached()
         await until(lambda: len(control.met) > 3)
         control.failing.clear()
         await recording
