@@ -49,8 +49,11 @@ def verify(
     from octopus.control import audit_verify
 
     where, check = _evidence(directory, public_key or [], config)
-    with _progress("verifying", lambda: audit_verify.size(where)) as progress:
-        verdict = audit_verify.verify(where, check=check, progress=progress)
+    if directory is None and not where.exists():
+        verdict = audit_verify.nothing(where)
+    else:
+        with _progress("verifying", lambda: audit_verify.size(where)) as progress:
+            verdict = audit_verify.verify(where, check=check, progress=progress)
     if as_json:
         print(to_json(to_builtins(verdict)))
     else:
@@ -80,7 +83,11 @@ def sessions(
     from octopus.control.session_history import sessions as list_sessions
 
     wanted = Wanted(login=login, app=app, client=client, since=_time(since), until=_time(until), live=live)
-    found = list_sessions(Path(load(config).audit.directory), wanted, limit)
+    directory = Path(load(config).audit.directory)
+    found = list_sessions(directory, wanted, limit)
+    if found is None:
+        print(f"octopus: nothing has been recorded yet: there is no trail in {printable(str(directory), MAX_TEXT)}", file=sys.stderr)
+        found = []
     if as_json:
         print(to_json([to_builtins(one) for one in found]))
         return

@@ -63,7 +63,7 @@ def find(recordings: Path, session: str) -> Path:
 
 
 def load(path: Path, *, idle_limit: float = 0.0) -> Cast:
-    """Return a recording. Raise InvalidRequest, BadUpstream."""
+    """Return a recording. Raise InvalidRequest, InvalidRecording."""
     try:
         if path.stat().st_size > MAX_RECORDING:
             raise InvalidRequest(f"{path}: more than {MAX_RECORDING} bytes")

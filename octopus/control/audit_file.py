@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 from octopus.control.whole_lines import end_of_last_line
 from octopus.core.chain import CURRENT, HEAD, TAIL, first_seq
@@ -18,6 +20,18 @@ MAX_TORN = 4096
 def finished_files(directory: Path) -> list[Path]:
     """Return the trail's finished files, in its order. Raise OSError."""
     return sorted((path for path in directory.iterdir() if first_seq(path.name)), key=lambda path: first_seq(path.name))
+
+
+def open_files(directory: Path, stack: ExitStack) -> list[BinaryIO]:
+    """Open the files of the trail, oldest first; the current one first of all: it may be finished, and found, meanwhile. Raise OSError."""
+    try:
+        current = [stack.enter_context((directory / CURRENT).open("rb"))]
+    except FileNotFoundError:
+        current = []
+    finished = [
+        path for path in finished_files(directory) if not any(os.path.samestat(os.fstat(file.fileno()), path.stat()) for file in current)
+    ]
+    return [*(stack.enter_context(path.open("rb")) for path in finished), *current]
 
 
 class AuditFile:

@@ -40,7 +40,7 @@ def old_files(directory: Path, before: float) -> list[OldFile]:
     limit = rfc3339(before)
     found: list[OldFile] = []
     try:
-        for path in finished_files(directory)[:-1]:
+        for path in finished_files(directory)[:-1] if directory.exists() else ():
             one = _read(path)
             if one is None or one.ended >= limit:
                 break

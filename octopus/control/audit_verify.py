@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from octopus.control.audit_file import finished_files
+from octopus.control.audit_file import open_files
 from octopus.control.audit_prune import RECORDINGS
 from octopus.core.chain import CURRENT, HEAD
 from octopus.core.errors import AuditUnavailable
@@ -56,10 +55,15 @@ def verify(directory: Path, *, check: CheckSignature | None = None, progress: Pr
         with ExitStack() as stack:
             # First what was true already when the trail is read.
             head = _head(directory)
-            files = _open_files(directory, stack)
+            files = open_files(directory, stack)
             return _verdict(directory, files, head, Proof(head=head, check=check), progress)
     except OSError as error:
         raise AuditUnavailable(f"{error.filename or directory}: cannot be read: {error.strerror}") from error
+
+
+def nothing(directory: Path) -> Verdict:
+    """Return what there is to say where no gateway has started yet, and made its directory."""
+    return Verdict(files=0, lines=0, checkpoints=0, signed=0, recordings=0, faults=(_missing(directory),), dropped=0, notes=())
 
 
 def _verdict(directory: Path, files: list[BinaryIO], head: bytes | None, proof: Proof, progress: Progress) -> Verdict:
@@ -69,7 +73,7 @@ def _verdict(directory: Path, files: list[BinaryIO], head: bytes | None, proof: 
         name = Path(file.name).name
         for claim in proof.walk(name, _lines(file, progress, torn if name == CURRENT else None)):
             recordings.take(claim)
-    faults = (*_nothing(files, head), *proof.finish(), *recordings.finish(proof.pruned))
+    faults = (*_nothing(directory, files, head), *proof.finish(), *recordings.finish(proof.pruned))
     notes = [f"{CURRENT}: {count} bytes of a torn last line: written right now, or cut off by the next start" for count in torn]
     return Verdict(
         files=len(files),
@@ -83,10 +87,14 @@ def _verdict(directory: Path, files: list[BinaryIO], head: bytes | None, proof: 
     )
 
 
-def _nothing(files: list[BinaryIO], head: bytes | None) -> list[Fault]:
+def _nothing(directory: Path, files: list[BinaryIO], head: bytes | None) -> list[Fault]:
     # A gateway's first act is a line: where none ever was, another directory is meant, or all of it was taken away.
-    there = files or head is not None
-    return [] if there else [Fault(kind=Kind.MISSING, file=CURRENT, line=0, text="there is no trail in this directory")]
+    return [] if files or head is not None else [_missing(directory)]
+
+
+def _missing(directory: Path) -> Fault:
+    text = f"there is no trail in {directory}: nothing has been recorded yet, or all of it was taken away"
+    return Fault(kind=Kind.MISSING, file=CURRENT, line=0, text=text)
 
 
 def _head(directory: Path) -> bytes | None:
@@ -95,18 +103,6 @@ def _head(directory: Path) -> bytes | None:
             return file.read(MAX_HEAD)
     except FileNotFoundError:
         return None
-
-
-def _open_files(directory: Path, stack: ExitStack) -> list[BinaryIO]:
-    """Open the files of the trail, oldest first. The current one comes first of all: meanwhile it may be finished, and found twice."""
-    try:
-        current = [stack.enter_context((directory / CURRENT).open("rb"))]
-    except FileNotFoundError:
-        current = []
-    finished = [
-        path for path in finished_files(directory) if not any(os.path.samestat(os.fstat(file.fileno()), path.stat()) for file in current)
-    ]
-    return [*(stack.enter_context(path.open("rb")) for path in finished), *current]
 
 
 def _lines(file: BinaryIO, progress: Progress, torn: list[int] | None) -> Iterator[bytes]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from octopus.control.audit_file import finished_files
-from octopus.core.chain import CARRIED, CURRENT
+from octopus.control.audit_file import open_files
+from octopus.core.chain import CARRIED
 from octopus.core.errors import AuditUnavailable, InvalidRequest
 from octopus.core.globs import Glob
 from octopus.core.types import TERMINAL_EVENTS, Value
@@ -80,23 +82,18 @@ class Wanted:
         )
 
 
-def sessions(directory: Path, wanted: Wanted, limit: int = 1000) -> list[PastSession]:
-    """Return the latest sessions that fit, at most ``limit``, by their beginning. Raise AuditUnavailable."""
+def sessions(directory: Path, wanted: Wanted, limit: int = 1000) -> list[PastSession] | None:
+    """Return the latest sessions that fit, at most ``limit``, by their beginning; None where there is no trail. Raise AuditUnavailable."""
     found: deque[PastSession] = deque(maxlen=limit)
     try:
-        for one in _told(_lines(directory)):
-            if wanted.fits(one):
-                found.append(one)
+        with ExitStack() as stack:
+            files = open_files(directory, stack) if directory.exists() else []
+            for one in _told(chain.from_iterable(files)):
+                if wanted.fits(one):
+                    found.append(one)
     except OSError as error:
         raise AuditUnavailable(f"{error.filename or directory}: cannot be read: {error.strerror}") from error
-    return sorted(found, key=lambda one: (one.began, one.session))
-
-
-def _lines(directory: Path) -> Iterator[bytes]:
-    for path in [*finished_files(directory), directory / CURRENT]:
-        if path.exists():
-            with path.open("rb") as file:
-                yield from file
+    return sorted(found, key=lambda one: (one.began, one.session)) if files else None
 
 
 class _Recording(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import msgspec
 
-from octopus.core.errors import BadUpstream
+from octopus.core.errors import InvalidRecording, printable
 from octopus.core.harmless import Harmless
 from octopus.core.types import MAX_COLS, MAX_ROWS, TermSize, Value
 
@@ -58,7 +58,7 @@ _SIZE = re.compile(r"([0-9]{1,4})x([0-9]{1,4})")
 
 
 def read(lines: Sequence[bytes], source: str, *, idle_limit: float = 0.0) -> Cast:
-    """Return what is shown; pauses of more than ``idle_limit`` seconds (0: any) take so long. Raise BadUpstream when it is no recording.
+    """Return what is shown; pauses of more than ``idle_limit`` seconds (0: any) take so long. Raise InvalidRecording for anything else.
 
     A last line that is torn is left out: so ends a recording that was never completed.
     """
@@ -72,7 +72,7 @@ def read(lines: Sequence[bytes], source: str, *, idle_limit: float = 0.0) -> Cas
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if number == len(lines):
                 break
-            raise BadUpstream(source, f"line {number} is no event of a recording", line[:100]) from error
+            raise _invalid(source, f"line {number} is no event of a recording", line) from error
         now += min(max(at - before, 0.0), idle_limit or MAX_GAP)
         before = max(at, before)
         if code == "o":
@@ -100,7 +100,12 @@ def _header(line: bytes, source: str) -> _Header:
     try:
         header = _HEADER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadUpstream(source, "not a recording (asciicast v2)", line[:100]) from error
+        raise _invalid(source, "not a recording (asciicast v2)", line) from error
     if header.version != 2:
-        raise BadUpstream(source, f"asciicast version {header.version}, not 2")
+        raise _invalid(source, f"asciicast version {header.version}, not 2", b"")
     return header
+
+
+def _invalid(source: str, problem: str, line: bytes) -> InvalidRecording:
+    excerpt = printable(line[:100].decode("utf-8", "replace"))
+    return InvalidRecording(f"{source}: {problem}" + (f": {excerpt}" if excerpt else ""))

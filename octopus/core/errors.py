@@ -11,6 +11,7 @@ OctopusError
 ├── Unavailable 69          something behind us; the operator acts
 │   └── Directory-, Orchestrator-, Container-, Recording-, Audit-, Control-, ShippingUnavailable
 ├── InvalidDocument 65      a file that somebody gave us
+├── InvalidRecording 65     so is a file to replay
 ├── BadUpstream 76          a peer broke its own format
 ├── OutputFailed 74         what a verb prints finds no place
 ├── Disconnected            nobody is left to tell
@@ -206,6 +207,15 @@ class InvalidDocument(OctopusError):
         self.faults = tuple(faults)
         text = (f"{source}: " if source else "") + "; ".join(f"{path or '/'}: {fault}" for path, fault in self.faults)
         super().__init__(text, notice=text)
+
+
+class InvalidRecording(OctopusError):
+    """What was to be replayed is no recording."""
+
+    exit_status = 65
+    http_status = 422
+    level = "info"
+    default_notice = "that is no recording"
 
 
 class OutputFailed(OctopusError):

@@ -392,7 +392,7 @@ def test_nothing_is_no_trail(tmp_path: Path) -> None:
     """Whoever takes all away leaves no whole trail behind, nor does a directory that is not the one meant; an empty file is a beginning."""
     (tmp_path / "recordings").mkdir()
     [fault] = verify(tmp_path).faults
-    assert (fault.kind, fault.file, fault.text) == (Kind.MISSING, "audit.jsonl", "there is no trail in this directory")
+    assert (fault.kind, fault.file, fault.text.partition(": ")[0]) == (Kind.MISSING, "audit.jsonl", f"there is no trail in {tmp_path}")
     (tmp_path / "audit.jsonl").touch()
     assert (verify(tmp_path).lines, verify(tmp_path).faults) == (0, ())
     [fault] = verify(tmp_path, check=lambda *signed: True).faults

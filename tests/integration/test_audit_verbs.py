@@ -309,6 +309,26 @@ async def test_prune_keeps_what_still_has_to_be_shipped(tmp_path: Path, capsys: 
     assert verify(audit).faults == ()
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_before_the_first_start_nothing_is_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str], there: bool) -> None:
+    """Each verb says so, and where it looked: no sessions, nothing proven, nothing to remove."""
+    config, audit = configured(tmp_path), tmp_path / "audit"
+    if there:
+        audit.mkdir()
+    nowhere = f"there is no trail in {audit}"
+    for arguments, status, out, err in (
+        (["sessions", "--json"], 0, "[]\n", f"octopus: nothing has been recorded yet: {nowhere}\n"),
+        (["verify"], 1, f"audit.jsonl: missing: {nowhere}: nothing has been recorded yet, or all of it was taken away\n", ""),
+        (["prune"], 0, "nothing is old enough to be removed\n", ""),
+    ):
+        assert run([*arguments, *config]) == status
+        told = capsys.readouterr()
+        assert (told.out.startswith(out), told.err) == (True, err), told
+    assert run(["verify", "--json", *config]) == 1
+    assert json.loads(capsys.readouterr().out)["lines"] == 0
+    assert audit.exists() is there
+
+
 async def test_prune_half_done_verifies_and_is_finished(tmp_path: Path) -> None:
     """After the note, and after each thing that is removed."""
     audit = tmp_path / "audit"
@@ -395,11 +415,11 @@ def test_replay_shows_output_as_it_came(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_replay_says_what_it_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No such session 68, no recording 76."""
+    """No such session 68, no recording 65."""
     config = configured(tmp_path)
     assert run(["replay", "s-2", *config]) == 68
     assert run(["replay", "../*", *config]) == 68
-    assert run(["replay", str(tmp_path / "octopus.toml"), *config]) == 76
+    assert run(["replay", str(tmp_path / "octopus.toml"), *config]) == 65
     assert run(["replay", "x" * 300, *config]) == 68
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit" / "recordings").symlink_to("recordings")

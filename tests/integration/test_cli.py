@@ -150,7 +150,7 @@ def test_the_version_is_told() -> None:
         ("hostkeys list LONG", 78, "LONG: cannot be read: File name too long"),
         ("hostkeys create LONG", 78, "LONG: cannot be written: File name too long"),
         ("simulate LONG --url http://127.0.0.1:1", 69, "the gateway at http://127.0.0.1:1 does not answer: All connection attempts failed"),
-        ("replay file", 76, "file: not a recording (asciicast v2)"),
+        ("replay file", 65, "file: not a recording (asciicast v2)"),
     ],
 )
 def test_a_file_that_is_not_as_it_should_be_is_one_line(tmp_path: Path, arguments: str, status: int, said: str) -> None:

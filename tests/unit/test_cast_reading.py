@@ -6,7 +6,7 @@ import pytest
 
 from octopus.core.asciicast import Asciicast
 from octopus.core.cast_reading import read, search
-from octopus.core.errors import BadUpstream
+from octopus.core.errors import InvalidRecording
 from octopus.core.types import Input, Output, Resize, TermSize
 
 SIZE = TermSize(cols=80, rows=24)
@@ -54,14 +54,14 @@ def test_a_torn_last_line_is_left_out() -> None:
     lines = recording((1.0, b"a"), (2.0, b"b"))
     lines[-1] = lines[-1][:5]
     assert [one.text for one in read(lines, "x").shown] == ["a"]
-    with pytest.raises(BadUpstream, match=r"x: line 3 is no event"):
+    with pytest.raises(InvalidRecording, match=r"x: line 3 is no event"):
         read([*lines, b'[3.0, "o", "c"]\n'], "x")
 
 
 @pytest.mark.parametrize("lines", [[], [b"\xff"], [b"{}"], [b'{"version": 1, "width": 80, "height": 24}']])
 def test_what_is_no_recording_is_refused(lines: list[bytes]) -> None:
     """By name."""
-    with pytest.raises(BadUpstream, match=r"^x: "):
+    with pytest.raises(InvalidRecording, match=r"^x: "):
         read(lines, "x")
 
 
