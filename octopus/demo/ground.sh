@@ -80,6 +80,8 @@ list_packages() {
     want zookeeper test -e /usr/share/java/zookeeper.jar
     want default-jre-headless has java
     want systemd has systemd-analyze
+    want rsyslog has rsyslogd
+    want rsyslog-gnutls sh -c 'ls /usr/lib/*/rsyslog/lmnsd_gtls.so'
     want chromium has chromium
     want npm has npm
 }
