@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
@@ -49,7 +50,7 @@ class Visitor(Value, frozen=True, kw_only=True):
 
 
 class Access:
-    """``viewers`` and ``operators`` are groups; case does not count in them, as in directories."""
+    """``viewers`` and ``operators`` are groups; case does not count in them, as in directories. ``clock`` is that of the ``visits``."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Access:
         *,
         viewers: Collection[str],
         operators: Collection[str],
-        clock: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._people = people
         self.visits = visits

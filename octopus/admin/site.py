@@ -51,8 +51,8 @@ def site(
 ) -> Site:
     """Return it; ``report`` and ``simulation`` are the types of what capacity answers, ``idle`` and ``lifetime`` seconds."""
     new_id = partial(secrets.token_urlsafe, 24)
-    visits = Visits(key=secrets.token_bytes(KEY_BYTES), clock=ports.clock, new_id=new_id, idle=idle, lifetime=lifetime)
-    access = Access(ports.people, visits, tokens or Tokens(), viewers=viewers, operators=operators, clock=ports.clock)
+    visits = Visits(key=secrets.token_bytes(KEY_BYTES), new_id=new_id, idle=idle, lifetime=lifetime)
+    access = Access(ports.people, visits, tokens or Tokens(), viewers=viewers, operators=operators)
     pages = Pages(Catalogue.read(), version=ports.version, clock=ports.clock)
     api = Api(ports, access, openapi.document(version=ports.version, report=report, simulation=simulation))
     sessions = SessionPages(ports, access, pages)

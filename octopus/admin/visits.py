@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
@@ -25,7 +26,7 @@ class Role(StrEnum):
 
 
 class Visit(Value, frozen=True, kw_only=True):
-    """One login. Times in seconds since 1970; ``checked`` is when the directory last vouched for the person."""
+    """One login. Times in seconds of the table's clock; ``checked`` is when the directory last vouched for the person."""
 
     id: str
     identity: Identity
@@ -36,14 +37,17 @@ class Visit(Value, frozen=True, kw_only=True):
 
 
 class Visits:
-    """The table. ``key`` signs marks and tokens; ``idle`` and ``lifetime`` (seconds) end a visit, whichever comes first."""
+    """The table. ``key`` signs marks and tokens; ``idle`` and ``lifetime`` (seconds) end a visit, whichever comes first.
+
+    ``clock`` is one that nobody sets: a visit must not last for longer because the machine's went back.
+    """
 
     def __init__(
         self,
         *,
         key: bytes,
-        clock: Callable[[], float],
         new_id: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
         idle: float = 1800.0,
         lifetime: float = 12 * 3600.0,
         most: int = MAX_VISITS,

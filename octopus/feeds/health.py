@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 
 import structlog
@@ -15,11 +16,13 @@ _log = structlog.get_logger(__name__)
 
 
 class FeedHealth:
-    """The state of one feed. ``clock`` gives seconds since 1970."""
+    """The state of one feed. ``clock`` gives seconds since 1970; ``ticks`` seconds that go on evenly, whatever becomes of that clock."""
 
-    def __init__(self, name: str, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, clock: Callable[[], float], ticks: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._clock = clock
+        self._ticks = ticks
+        self._ticked = 0.0
         self._source = ""
         self._since = 0.0
         self._error = ""
@@ -35,14 +38,15 @@ class FeedHealth:
         """Note that the feed was read in whole; one line in the log when it did not work, or came from elsewhere, before."""
         if self._kinds or not self._since or source != self._source:
             _log.info("feed works", feed=self._name, source=source, skipped=skipped)
-        self._source, self._since, self._complete = source, self._clock(), complete
+        self._source, self._complete = source, complete
+        self.alive()
         self._error = ""
         self._kinds.clear()
         self._told.set()
 
     def alive(self) -> None:
         """Note a sign of life on a stream: what is known is as of now."""
-        self._since = self._clock()
+        self._since, self._ticked = self._clock(), self._ticks()
 
     def failed(self, error: OctopusError) -> None:
         """Note a failure; one line in the log for each kind since it last worked. What is known goes on being served."""
@@ -58,7 +62,7 @@ class FeedHealth:
             name=self._name,
             source=self._source,
             since=self._since,
-            age=self._clock() - self._since if self._since else -1.0,
+            age=self._ticks() - self._ticked if self._since else -1.0,
             error=self._error,
             complete=self._complete and not self._error,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +21,20 @@ _log = structlog.get_logger(__name__)
 class SessionTrail:
     """``live`` is the session as the control plane knows it, from its admission until its end is on the record.
 
-    ``traffic`` is what its end says of bytes; ``clock`` gives seconds since 1970.
+    ``traffic`` is what its end says of bytes; ``clock`` gives seconds since 1970, ``ticks`` those by which it is told how long it took:
+    a clock may be set meanwhile.
     """
 
     def __init__(
-        self, session: str, *, plane: Plane, identity: Identity, connection: Connection, clock: Callable[[], float], marks: Marks
+        self,
+        session: str,
+        *,
+        plane: Plane,
+        identity: Identity,
+        connection: Connection,
+        clock: Callable[[], float],
+        marks: Marks,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = session
         self.live: LiveSession | None = None
@@ -33,11 +43,14 @@ class SessionTrail:
         self._identity = identity
         self._connection = connection
         self._clock = clock
+        self._ticks = ticks
+        self._began = ticks()
         self._marks = marks
 
     async def admit(self, name: str, request: SessionRequest) -> Admission:
         """Be admitted to ``name``. Raise what ``Plane.admit`` does: the terminal event is taken care of then."""
         admission = await self._plane.admit(self.id, self._identity, self._connection, name, _in_text(request))
+        self._began = self._ticks()
         self.live = LiveSession(
             session=self.id, identity=self._identity, connection=self._connection, admission=admission, since=self._clock()
         )
@@ -59,7 +72,7 @@ class SessionTrail:
         data: dict[str, Any] = {
             "bytes_in": self.traffic.inward,
             "bytes_out": self.traffic.outward,
-            "seconds": round(self._clock() - self.live.since, 3) if self.live else 0.0,
+            "seconds": round(self._ticks() - self._began, 3) if self.live else 0.0,
             "recordings": recordings,
         }
         data |= more | ({"reason": printable(why)} if failed else {})

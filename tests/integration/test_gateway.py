@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -181,6 +182,20 @@ async def test_every_session_is_on_the_trail_from_start_to_end(part: GatewayPart
     assert (ended.login, ended.target["app"], ended.target["container"]) == ("alice", "/logging/logstash", "local")
     assert ended.client.startswith("127.0.0.1:")
     assert part.gateway.sessions() == ()
+
+
+async def test_a_clock_that_is_set_back_shortens_nothing(tmp_path: Path) -> None:
+    """A session takes as long as it takes, and its recording goes forward, whatever the machine's clock does meanwhile."""
+    times = itertools.count(1_700_000_000, -3600)
+    async with gateway_part(tmp_path, clock=lambda: float(next(times))) as part:
+        await part.ssh.run("t", "echo a; echo b; echo c", key=part.key, options=["-tt"], stdin=None)
+        [end] = await part.plane.ended()
+        assert 0 <= end.data["seconds"] < 60
+        [recording] = end.data["recordings"]
+        lines = (part.recordings / recording["path"]).read_text().splitlines()[1:]
+        ats = [json.loads(line)[0] for line in lines]
+        assert ats == sorted(ats)
+        assert min(ats) >= 0
 
 
 async def test_several_sessions_on_one_connection(part: GatewayPart) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from starlette.requests import Request
 
@@ -51,6 +53,14 @@ def request(**headers: str) -> Request:
     return Request(
         {"type": "http", "method": "GET", "scheme": "http", "path": "/", "query_string": b"", "headers": raw, "server": ("h", 80)}
     )
+
+
+def test_the_machines_clock_does_not_make_a_visit_last() -> None:
+    """Whoever sets it back keeps nobody logged in, and nobody's account unasked for."""
+    visits = Visits(key=b"k" * 32, new_id=lambda: "v1")
+    before = time.monotonic()
+    visit = visits.begin(Identity(login="alice", method="password"), Role.VIEWER)
+    assert before <= visit.began == visit.checked <= time.monotonic()
 
 
 async def test_groups_are_those_of_now() -> None:
