@@ -136,6 +136,9 @@ class LostWorkers:
                 return await (self._endings.write(event) if event.is_terminal else self._log.append(event))
             except AuditUnavailable:
                 await asyncio.sleep(self._interval)
+            except ValueError as error:  # A bug, which must not keep the gateway from starting.
+                _log.error("an event can be no line of the trail", audit_event=event.event, session=event.session, error=str(error))
+                return
 
 
 def _ahead(path: Path) -> Mapping[str, AheadLines]:

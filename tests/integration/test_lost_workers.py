@@ -13,6 +13,7 @@ from octopus.control.worker_locks import WorkerLocks
 from octopus.core.errors import ContainerUnavailable, NoSuchTarget
 from octopus.core.types import AuditEvent, Connection
 from octopus.session.journal import Journal
+from octopus.session.spool import leave
 from octopus.session.write_ahead import WriteAhead
 from tests.plane_parts import ALICE, SHELL, audit_log, events_of, in_process
 from tests.recovery import Reaper, start
@@ -99,6 +100,19 @@ async def test_what_it_was_handing_over_is_on_the_trail_once(tmp_path: Path) -> 
     await start(tmp_path, Reaper())
     assert events_of(tmp_path, "s-1") == ["session.requested", *["file.uploaded"] * 3, "session.failed"]
     assert not any(path.exists() for path in paths)
+
+
+@pytest.mark.parametrize("event", ["file.uploaded", "session.ended"])
+async def test_what_can_be_no_line_of_the_trail_is_no_hindrance(tmp_path: Path, event: str) -> None:
+    """It is a bug of ours, and must not keep the gateway from starting, now and ever after."""
+    await begin(tmp_path)
+    (tmp_path / "spool").mkdir()
+    wrong = AuditEvent(event=event, key="s-1/wrong", session="s-1", data={"seq": 7})
+    right = AuditEvent(event="file.listed", key="s-1/right", session="s-1")
+    for one in (wrong, right):
+        leave(tmp_path / "spool", "w-1", one)
+    await start(tmp_path, Reaper())
+    assert events_of(tmp_path, "s-1") == ["session.requested", "file.listed", "session.failed"]
 
 
 async def test_what_it_had_shown_is_in_the_recording(tmp_path: Path) -> None:
