@@ -27,7 +27,7 @@ from tests.fake_plane import FakePlane
 from tests.parts.gateway import GatewayPart, gateway_part
 from tests.parts.local_backend import LocalBackend
 from tests.parts.local_forwards import LocalForwards
-from tests.parts.tcp import Handler, listen
+from tests.parts.tcp import Handler, listen, silence
 from tests.streams import settled, until
 
 SIZE = 120 << 20
@@ -222,6 +222,19 @@ async def test_input_that_comes_before_its_session_is_held_together(part: Gatewa
         async with asyncio.timeout(30):
             await read.over.wait()
     assert read.data.split()[0].decode() == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(("size", "taken"), [(1, False), (255, False), (256, True)])
+async def test_output_is_not_cut_up_byte_by_byte(part: GatewayPart, size: int, taken: bool) -> None:
+    """A client that takes a byte a packet would have all others of its process wait for seconds with each piece of output."""
+    async with listen(silence) as server, connected(part) as connection:
+        part.forwards.ports.add(server.port)
+        session = SSHClientChannel[bytes](connection, asyncio.get_running_loop(), "strict", None, "strict", 1 << 21, size)
+        opening = [session._open(b"session"), connection.open_connection("localhost", server.port, max_pktsize=size)]
+        opened = await asyncio.gather(*opening, return_exceptions=True)
+        assert [not isinstance(one, asyncssh.ChannelOpenError) for one in opened] == [taken, taken]
+        assert taken or all("less than 256 bytes" in str(one) for one in opened)
+        assert (await connection.run("echo whole")).stdout == "whole\n"
 
 
 def _held_back() -> list[tuple[bytes, int | None]]:
