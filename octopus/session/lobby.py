@@ -14,6 +14,8 @@ from octopus.session.ssh_channel import ClientChannel
 
 CANCELLED = 130
 """Exit status of a picker that was left, as of a command ended by ^C."""
+PIECE = 64
+"""Bytes of what somebody pasted that are acted on at once: each key may look through all there is to choose from."""
 
 
 class Lobby:
@@ -87,25 +89,27 @@ class Lobby:
 
     async def _act(self, picker: Picker, keys: KeyDecoder) -> None:
         """Act on what the person does next; nothing following an Esc, or nothing at all for long, leaves."""
-        pressed: Iterable[Key | str] = ()
+        typed = b""
         try:
             async with asyncio.timeout(self._escape if keys.waiting else self._idle):
                 event = await self._channel.next_event()
         except TimeoutError:
             picker.cancelled = not keys.waiting
-            pressed = keys.flush()
+            _press(picker, keys.flush())
         else:
             match event:
                 case Input(data=data):
-                    pressed = keys.each(data)
+                    typed = data
                 case Resize(size=size):
                     picker.size = size
                 case _:  # no more input, or a signal
                     picker.cancelled = True
-        for key in pressed:
-            picker.press(key)
+        for start in range(0, len(typed), PIECE):
+            _press(picker, keys.each(typed[start : start + PIECE]))
             if picker.done:
+                self._channel.put_back(typed[start + PIECE :])
                 return
+            await asyncio.sleep(0)  # other sessions of this process have their turn
 
     async def _matching(self, query: str) -> tuple[Candidate, ...]:
         # The control plane searches by its own rule; the picker narrows what it is given further, by every word.
@@ -123,3 +127,10 @@ class Lobby:
 
     async def _write(self, text: str) -> None:
         await self._channel.write(text.encode())
+
+
+def _press(picker: Picker, pressed: Iterable[Key | str]) -> None:
+    for key in pressed:
+        picker.press(key)
+        if picker.done:
+            return

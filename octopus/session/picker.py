@@ -165,7 +165,7 @@ class Picker:
 
     def _search(self, query: str) -> None:
         self.query = query
-        self._mark(0)
+        self._marked = 0
 
     def _scroll(self, count: int) -> None:
         self._top = min(self._top, self._marked, max(0, count - self._list_rows))
