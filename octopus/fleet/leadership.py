@@ -31,7 +31,10 @@ class Leadership(Protocol):
 
 
 class FileLeadership:
-    """Holds a lock on a file (flock(2)), which the kernel lets go of when the process ends, however it ends. ``name`` is ours."""
+    """Holds a lock on a file (flock(2)), which the kernel lets go of when the process ends, however it ends. ``name`` is ours.
+
+    A file that was taken away or replaced locks nobody out: whoever held it asks for the one that is there now.
+    """
 
     def __init__(self, path: Path, name: str) -> None:
         self._path = path
@@ -40,8 +43,9 @@ class FileLeadership:
 
     async def lead(self) -> Lead:
         """See ``Leadership``."""
-        if self._file is not None:
+        if self._file is not None and self._is_there(self._file):
             return Lead(mine=True, who=self._name)
+        await self.resign()
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -58,6 +62,12 @@ class FileLeadership:
     async def aclose(self) -> None:
         """See ``Leadership``."""
         await self.resign()
+
+    def _is_there(self, file: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file), os.stat(self._path))
+        except OSError:
+            return False
 
     def _locked(self, file: int) -> Lead:
         try:

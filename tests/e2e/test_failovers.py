@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -44,7 +44,7 @@ async def test_leaders_change_while_people_come_and_are_in(scene: Scene) -> None
         async with before(scene, demo) as running:
             for name in ("leaders_one", "leaders_two"):
                 await running.serves(name, key=key)
-            steps = {
+            steps: dict[str, Callable[[], Awaitable[None] | None]] = {
                 "no master leads": lambda: demo.fail_over(None),
                 "another does, without agents": lambda: demo.fail_over(1, reregister=False),
                 "one agent is back": lambda: demo.reregister(AGENTS[0]),

@@ -61,6 +61,22 @@ async def test_a_file_changes_hands(tmp_path: Path) -> None:
     assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("other_came", [False, True])
+async def test_a_file_that_was_taken_away_is_no_lead(tmp_path: Path, other_came: bool) -> None:
+    """Of two gateways one leads at any time, also where somebody cleared the directory: the one that locks the file there is."""
+    path = tmp_path / "leader"
+    first, second = FileLeadership(path, "gw-1"), FileLeadership(path, "gw-2")
+    async with closing(first, second):
+        assert (await first.lead()).mine
+        path.unlink()
+        if other_came:
+            assert (await second.lead()).mine
+            assert await first.lead() == Lead(mine=False, who="gw-2")
+        else:
+            assert (await first.lead()).mine
+            assert await second.lead() == Lead(mine=False, who="gw-1")
+
+
 async def test_a_file_that_cannot_be_is_no_lead(tmp_path: Path) -> None:
     """Who cannot tell does not lead."""
     (tmp_path / "file").touch()
