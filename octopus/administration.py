@@ -26,7 +26,6 @@ from octopus.config import Config
 from octopus.control.audit_log import FileAuditLog
 from octopus.control.control_plane import Authenticator, ControlPlane
 from octopus.control.operator_calls import OperatorCalls
-from octopus.core.errors import printable
 from octopus.core.inventory import FeedStatus
 from octopus.core.policy import Policy
 from octopus.fleet.capacity_report import CapacityReports
@@ -119,7 +118,7 @@ class Readiness:
     async def dependencies(self) -> Sequence[Dependency]:
         """Return the audit trail, the directory and the feeds."""
         problem = self._rooms.log.problem
-        trail = Dependency(name="audit trail", ready=not problem, why=printable(problem), error=problem)
+        trail = Dependency(name="audit trail", ready=not problem, why="it cannot be written", error=problem)
         feeds = [_of_feed(feed.status()) for feed in self._rooms.sources.feeds]
         return [trail, await self._directory(), *feeds]
 

@@ -293,6 +293,17 @@ async def test_a_line_that_somebody_altered_is_told_of_and_the_others_are_shown(
     assert "admin.login" in told.values()
 
 
+async def test_strangers_are_not_told_where_the_trail_lies(here: Admin) -> None:
+    """Only that it cannot be written; who has logged in reads the system's words."""
+    await here.log_in()
+    problem = here.log.problem = f"cannot write {here.root}/audit/audit.jsonl: No space left on device"
+    told = await here.client.get("/readyz")
+    assert (told.status_code, str(here.root) in told.text) == (503, False)
+    [trail] = [one for one in told.json()["dependencies"] if one["name"] == "audit trail"]
+    assert trail["why"] == "it cannot be written"
+    assert problem in (await here.client.get("/")).text
+
+
 async def test_a_wrong_method_is_told_the_right_ones(here: Admin) -> None:
     """As HTTP wants it (RFC 9110, 15.5.6), of a page as of a call."""
     for path, allowed in (("/tasks", "GET"), ("/logout", "POST"), ("/api/v1/tasks", "GET")):
