@@ -141,9 +141,16 @@ def address(request: Request) -> str:
 def own_site(request: Request) -> bool:
     """Tell whether a browser says that this site asks, or says nothing (Origin, Sec-Fetch-Site)."""
     origin = request.headers.get("origin", "")
-    if origin and urlsplit(origin).netloc != request.headers.get("host", ""):
+    if origin and _host(origin) != request.headers.get("host", ""):
         return False
     return request.headers.get("sec-fetch-site", "same-origin") in {"same-origin", "none"}
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # it is none
+        return None
 
 
 def cookie(request: Request, name: str = "") -> str:

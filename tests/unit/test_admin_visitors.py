@@ -105,6 +105,7 @@ async def test_a_directory_that_is_down_throws_nobody_out() -> None:
         ({"host": "o:1", "origin": "http://o:1"}, True),
         ({"host": "o:1", "origin": "http://o:2"}, False),
         ({"host": "o:1", "origin": "null"}, False),
+        ({"host": "o:1", "origin": "http://[o:1"}, False),
         ({"host": "o:1", "sec_fetch_site": "same-origin"}, True),
         ({"host": "o:1", "sec_fetch_site": "same-site"}, False),
         ({"host": "o:1", "sec_fetch_site": "cross-site"}, False),
