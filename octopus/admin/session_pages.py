@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from octopus.admin import asking
-from octopus.admin.access import TOKEN_FIELD, Access, Visitor
+from octopus.admin.access import TOKEN_FIELD, Access, NotLoggedIn, Visitor
 from octopus.admin.api import MAX_REASON, own, visible
 from octopus.admin.login import fields
 from octopus.admin.ports import Ports, Wanted
@@ -22,6 +23,8 @@ from octopus.admin.watching import watched
 from octopus.core.errors import TooManySessions
 
 MAX_WATCHERS = 50
+CHECK_WATCHERS = 2.0
+"""Seconds after which it is looked at again whether somebody who watches still may."""
 EVENTS = 200
 """Lines of the trail shown beside a session."""
 PLAYER = HERE / "static" / "player" / "VERSION"
@@ -87,7 +90,7 @@ class SessionPages:
         if self._watchers >= MAX_WATCHERS:
             raise TooManySessions(notice=f"{MAX_WATCHERS} people are watching already")
         await self._tell("admin.watched", visitor, session)
-        return StreamingResponse(self._watch(file), headers={"x-accel-buffering": "no"}, media_type="text/event-stream")
+        return StreamingResponse(self._watch(file, request, session), headers={"x-accel-buffering": "no"}, media_type="text/event-stream")
 
     async def recording(self, request: Request) -> Response:
         """Give the recording, for the page to play or to take away; that it was given is on the trail."""
@@ -99,13 +102,26 @@ class SessionPages:
         name = f"{session.session}.cast" if "download" in request.query_params else None
         return FileResponse(file, filename=name, media_type="application/x-asciicast", headers={"cache-control": "private, no-cache"})
 
-    async def _watch(self, file: Path) -> AsyncIterator[bytes]:
+    async def _watch(self, file: Path, request: Request, session: SessionLine) -> AsyncIterator[bytes]:
+        """Yield what is written, for as long as whoever watches may: they may log out meanwhile, or be nobody any more."""
+        now = asyncio.get_running_loop().time
+        checked = now()
         self._watchers += 1
         try:
             async for event in watched(file, file.exists, lambda: self._stopping):
                 yield event
+                if now() - checked >= CHECK_WATCHERS:
+                    checked = now()
+                    if not await self._still_may(request, session):
+                        break
         finally:
             self._watchers -= 1
+
+    async def _still_may(self, request: Request, session: SessionLine) -> bool:
+        try:
+            return own(await self._access.visitor(request)) in ("", session.login)
+        except NotLoggedIn:
+            return False
 
     async def _visible(self, request: Request) -> tuple[Visitor, SessionLine]:
         visitor = await self._access.visitor(request)

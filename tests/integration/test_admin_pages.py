@@ -162,6 +162,34 @@ async def test_a_gateway_that_stops_lets_go_of_watchers(tmp_path: Path, caplog: 
     assert caplog.text == ""
 
 
+async def test_who_has_logged_out_watches_no_longer(here: Admin) -> None:
+    """Not by a stream either that was begun before."""
+    await here.log_in()
+    here.plane.live.add(live := live_session("s-1"))
+    part = here.recordings / datetime.fromtimestamp(live.since, UTC).strftime("%Y/%m/%d") / "s-1.cast.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(HEADER)
+    shown = asyncio.Event()
+
+    async def watch() -> None:
+        async with (
+            httpx.AsyncClient(base_url=here.client.base_url, cookies=dict(here.client.cookies), timeout=60) as client,
+            client.stream("GET", "/sessions/s-1/live") as answer,
+        ):
+            async for _ in answer.aiter_raw():
+                shown.set()
+
+    watching = asyncio.create_task(watch())
+    await asyncio.wait_for(shown.wait(), 30)
+    await here.client.post("/logout", data={"token": await here.token()})
+    async with asyncio.timeout(60):
+        while not watching.done():
+            with part.open("ab") as file:
+                file.write(b'[1,"o","x"]\n')
+            await asyncio.sleep(0.05)
+    await watching
+
+
 async def test_tasks_say_how_to_enter_them_or_why_not(here: Admin) -> None:
     """The line to copy is one for a shell, and the reason names the rule."""
     alice = {one["task"]: one for one in (await here.client.get("/api/v1/tasks")).json()["tasks"]}
