@@ -11,6 +11,7 @@ import httpx
 
 from octopus.core.errors import BadUpstream, ContainerUnavailable
 from octopus.core.types import Target
+from octopus.engine.api import Answer
 from octopus.engine.containers import ContainerGone
 from octopus.engine.limits import EngineLimits, deadline, unavailable
 
@@ -42,10 +43,15 @@ class MesosAgent:
         finally:
             await response.aclose()
 
-    async def post(self, call: dict[str, Any]) -> httpx.Response:
+    async def post(self, call: dict[str, Any]) -> Answer:
         """Make a call and return its answer, whatever the status."""
+        limit = self.limits.body
         with self.faults(call["type"]):
-            return await self._client.post(self._url, json=call, headers={"Accept": "application/json"})
+            async with self._client.stream("POST", self._url, json=call, headers={"Accept": "application/json"}) as response:
+                body = await _some(response, limit + 1)
+                if len(body) > limit:
+                    raise BadUpstream("agent", f"an answer of more than {limit} bytes")
+                return Answer(response.status_code, body)
 
     async def send(self, records: AsyncIterator[bytes]) -> None:
         """Stream input; that it ends, however, says nothing: the output tells when the session is over."""
@@ -74,9 +80,9 @@ class MesosAgent:
 
 async def _some(response: httpx.Response, limit: int = 64 * 1024) -> bytes:
     """Return the beginning of an answer's body."""
-    body = b""
+    body = bytearray()
     async for data in response.aiter_bytes():
         body += data
         if len(body) > limit:
             break
-    return body[:limit]
+    return bytes(body[:limit])

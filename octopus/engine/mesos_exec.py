@@ -171,13 +171,13 @@ class MesosExecStream:
         async with deadline(self._agent.name, "exit", self._agent.limits.exit):
             answer = await self._exit
             with self._agent.faults("exit"):
-                status = wire.read_exit(answer.content) if answer.status_code == 200 else None
+                status = wire.read_exit(answer.body) if answer.status == 200 else None
         if status not in (None, _KILLED):
             return Exit(status=status or 0)
         if await self._gone():
             return Exit(status=_KILLED, container_gone=True)
         if status is None:
-            raise unavailable(self._agent.name, "exit", f"the agent does not know the exit status (HTTP {answer.status_code})")
+            raise unavailable(self._agent.name, "exit", f"the agent does not know the exit status (HTTP {answer.status})")
         return Exit(status=status)
 
     async def aclose(self) -> None:
@@ -221,7 +221,7 @@ class MesosExecStream:
         async with deadline(self._agent.name, "containers", self._agent.limits.call):
             answer = await self._agent.post({"type": "GET_CONTAINERS"})
             with self._agent.faults("containers"):
-                return self.container not in wire.read_containers(answer.content)
+                return self.container not in wire.read_containers(answer.body)
 
 
 def _context(scheme: str, ca_file: str) -> ssl.SSLContext:

@@ -15,6 +15,7 @@ import pytest
 
 from octopus.core.errors import ContainerUnavailable, InvalidRequest
 from octopus.core.types import ContainerClue, EngineAddress, Exit, Target, TermSize
+from octopus.engine.limits import EngineLimits
 from octopus.engine.mesos_exec import MesosBackend
 from tests.contracts import PTY, spec_for
 
@@ -229,6 +230,18 @@ async def test_how_it_ended(backend: MesosBackend, wait: bytes, containers: byte
                 await stream.wait()
         else:
             assert await stream.wait() == expected
+
+
+@pytest.mark.parametrize("call", ["WAIT_NESTED_CONTAINER", "GET_CONTAINERS"])
+async def test_an_answer_without_end_is_not_taken_into_memory(call: str) -> None:
+    """It is the agent's fault, and nobody else's process pays for it."""
+    answers = {**PIPE, "WAIT_NESTED_CONTAINER": KILLED} | {call: ok(b'{"more":"' + b"x" * 3_000_000 + b'"}')}
+    backend = MesosBackend(EngineLimits(body=1_000_000))
+    async with Agent(answers).serve() as agent, backend.start(target_at(agent.port), spec_for("true")) as stream:
+        assert [part.data async for part in stream.output()]
+        with pytest.raises(ContainerUnavailable, match="more than 1000000 bytes"):
+            await stream.wait()
+    await backend.aclose()
 
 
 @pytest.mark.parametrize(
