@@ -94,8 +94,8 @@ def _asked(call: AdmitCall) -> dict[str, Any]:
 
 
 def _request(request: SessionRequest) -> dict[str, Any]:
-    # What scp asks for is no command to run: it is served here.
-    asked = {"command": request.command} if request.kind is RequestKind.SCP else {}
+    # What scp and logs ask for is no command to run: it is served here.
+    asked = {"command": request.command} if request.kind in (RequestKind.SCP, RequestKind.LOGS) else {}
     return {"kind": RequestKind(request.kind).value, "pty": request.pty is not None} | asked
 
 

@@ -70,7 +70,7 @@ CAPABILITIES = frozenset(RequestKind) - TRANSFERS
 
 
 class SessionRequest(Value, frozen=True, kw_only=True):
-    """One request on one channel. ``command`` is set for exec and scp only; ``env`` as the client sent it."""
+    """One request on one channel. ``command`` is that of exec, scp and logs; ``env`` as the client sent it."""
 
     kind: RequestKind
     command: str | None = None

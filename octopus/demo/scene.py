@@ -166,6 +166,7 @@ def welcome_text(stage: Stage, port: int, ssh_config: Path, admin_port: int, ali
         "a shell in the first of three tasks, with her password": f"{ssh} alice+logging_logstash~1@octopus",
         "her key tells who she is; which of the three, she is asked": f"{ssh} -i {directory}/alice_key logging_logstash@octopus",
         "one command, with its output and exit status": f"{ssh} bob+web_frontend~any@octopus ps",
+        "what the second one writes": f"{ssh} -i {directory}/alice_key -s logging_logstash~2@octopus logs -n 5",
         "not his: refused": f"{ssh} bob+tools_busybox@octopus",
         "what she may enter, as a list": f"{ssh} alice+@octopus ps",
         "the instance on an agent, with a client that knows only the host key": (

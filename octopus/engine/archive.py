@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-import re
 import tarfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
@@ -23,14 +22,12 @@ from octopus.core.files import (
 )
 from octopus.engine.containers import ContainerGone, refuse
 from octopus.engine.engines import Engine
-from octopus.engine.hijack import MAX_HEAD, Head, parse_head
+from octopus.engine.http_body import Body, answered
 from octopus.engine.limits import deadline, faults
 from octopus.engine.tar_stream import TarDecoder, TarEntry
 from octopus.engine.transport import ByteStream
 from octopus.engine.wire import decode_stat
 
-MAX_FAULT = 64 * 1024
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})(?:;.*)?")
 _FAULTS = (
     (b"no space left", NoSpace),
     (b"quota exceeded", NoSpace),
@@ -42,59 +39,6 @@ _FAULTS = (
     (b"no such file", NoSuchFile),
     (b"could not find the file", NoSuchFile),
 )
-
-
-class _Body:
-    """The body of an answer: read as it comes, by its length, its chunks, or to the connection's end."""
-
-    def __init__(self, stream: ByteStream, head: Head, early: bytes, size: int) -> None:
-        self.head = head
-        self._stream = stream
-        self._buffer = early
-        self._size = size
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield what comes."""
-        if self.head.headers.get("transfer-encoding", "") == "chunked":
-            while left := await self._chunk():
-                async for piece in self._exactly(left):
-                    yield piece
-                await self._line()
-        elif (length := self.head.headers.get("content-length", "")).isdecimal():
-            async for piece in self._exactly(int(length)):
-                yield piece
-        else:
-            while piece := await self._some(self._size):
-                yield piece
-
-    async def _exactly(self, left: int) -> AsyncIterator[bytes]:
-        while left:
-            piece = await self._some(left)
-            if not piece:
-                raise BadUpstream("engine", "the connection ended inside an answer")
-            left -= len(piece)
-            yield piece
-
-    async def _chunk(self) -> int:
-        line = await self._line()
-        size = _CHUNK_SIZE.fullmatch(line)
-        if not size:
-            raise BadUpstream("engine", "not a chunk", line)
-        return int(size[1], 16)
-
-    async def _line(self) -> bytes:
-        while b"\r\n" not in self._buffer:
-            data = await self._stream.read(self._size)
-            if not data or len(self._buffer) > MAX_HEAD:
-                raise BadUpstream("engine", "the connection ended inside an answer")
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\r\n")
-        return line
-
-    async def _some(self, most: int) -> bytes:
-        data = self._buffer or await self._stream.read(self._size)
-        data, self._buffer = data[:most], data[most:]
-        return data
 
 
 class Archive:
@@ -157,7 +101,7 @@ class Archive:
             if body.head.status != 200:
                 await self._refuse("write", body)
 
-    async def _entries(self, body: _Body) -> AsyncGenerator[TarEntry | bytes, None]:
+    async def _entries(self, body: Body) -> AsyncGenerator[TarEntry | bytes, None]:
         decoder = TarDecoder()
         pieces = body.pieces()
         while not decoder.at_end:
@@ -170,7 +114,7 @@ class Archive:
                 yield one
 
     @asynccontextmanager
-    async def _request(self, method: str, path: bytes, more: str, content: tuple[Iterable[bytes], int] | None) -> AsyncIterator[_Body]:
+    async def _request(self, method: str, path: bytes, more: str, content: tuple[Iterable[bytes], int] | None) -> AsyncIterator[Body]:
         version = await self._engine.api.version()
         head = (
             f"{method} /v{version[0]}.{version[1]}/containers/{self._container}/archive?path={quote_from_bytes(path, safe='')}{more}"
@@ -181,7 +125,7 @@ class Archive:
         async with self._engine.connected() as stream:
             await self._send(stream, head.encode() + b"\r\n", content[0] if content else ())
             async with deadline(self._engine.agent, "archive", self._seconds):
-                body = await self._answer(stream)
+                body = await answered(stream, self._size)
             yield body
 
     async def _send(self, stream: ByteStream, head: bytes, parts: Iterable[bytes]) -> None:
@@ -196,21 +140,9 @@ class Archive:
         except OSError:
             return  # an engine that refuses early says why in its answer
 
-    async def _answer(self, stream: ByteStream) -> _Body:
-        received = b""
-        while b"\r\n\r\n" not in received:
-            data = await stream.read(MAX_HEAD)
-            if not data or len(received) > MAX_HEAD:
-                raise BadUpstream("engine", "not an HTTP answer", received)
-            received += data
-        raw, _, rest = received.partition(b"\r\n\r\n")
-        return _Body(stream, parse_head(raw), rest, self._size)
-
-    async def _refuse(self, step: str, body: _Body) -> NoReturn:
-        said = b""
+    async def _refuse(self, step: str, body: Body) -> NoReturn:
         async with deadline(self._engine.agent, step, self._seconds):
-            async for piece in body.pieces():
-                said = (said + piece)[:MAX_FAULT]
+            said = await body.fault()
         text = said.lower()
         for words, kind in _FAULTS:
             if words in text:

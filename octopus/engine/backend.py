@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Self
 
+from octopus.core.container_log import ContainerLog, LogQuery, LogsBackend
 from octopus.core.errors import ContainerUnavailable, InvalidRequest
 from octopus.core.files import FileUnsupported
 from octopus.core.ports import ContainerFiles, ExecBackend, ExecStream, FilesBackend
@@ -14,6 +16,7 @@ from octopus.core.types import ExecSpec, Target
 from octopus.engine.containers import ContainerGone, find
 from octopus.engine.docker_exec import DockerExecStream
 from octopus.engine.docker_files import container_files
+from octopus.engine.docker_logs import DockerLog
 from octopus.engine.engines import Engine, Engines
 from octopus.engine.identify import SANDBOX
 from octopus.engine.launch import CONSOLE_SIZE_SINCE, console_size, direct_argv, exec_config
@@ -23,6 +26,7 @@ from octopus.engine.shell import NO_SHELL, Shells
 from octopus.engine.transport import ByteStream
 from octopus.engine.wire import NEWEST, Container
 
+IN_SANDBOX = "the log of this container is in its sandbox: ssh NAME@GATEWAY 'tail -f $MESOS_SANDBOX/stdout'"
 DEFAULT_LIMITS = EngineLimits()
 DEFAULT_FILE_LIMITS = FileLimits()
 
@@ -30,7 +34,8 @@ DEFAULT_FILE_LIMITS = FileLimits()
 class DockerBackend:
     """Commands in, and files of, containers of Docker engines.
 
-    ``sandbox`` is where Mesos mounts it, ``newest`` the newest API to speak, ``file_limits`` hold for each file session.
+    ``sandbox`` is where Mesos mounts it, ``newest`` the newest API to speak, ``file_limits`` hold for each file session,
+    ``now`` gives seconds since 1970.
     """
 
     def __init__(
@@ -40,7 +45,9 @@ class DockerBackend:
         sandbox: str = SANDBOX,
         newest: tuple[int, int] = NEWEST,
         file_limits: FileLimits = DEFAULT_FILE_LIMITS,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._now = now
         self._file_limits = file_limits
         self.engines = Engines(limits, newest=newest)
         self._sandbox = sandbox
@@ -112,6 +119,14 @@ class DockerBackend:
         async with container_files(engine, container, shell, spec, self._reaper, self._file_limits) as files:
             yield files
 
+    @asynccontextmanager
+    async def logs(self, target: Target, query: LogQuery) -> AsyncIterator[ContainerLog]:
+        """Open the log of a container. See ``LogsBackend.logs``."""
+        engine = await self.engines.get(target.agent, target.engine)
+        async with engine.connecting() as connecting:
+            container = await find(engine.api, target, self._sandbox)
+            yield DockerLog(engine, container, query, await connecting, self._now)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -163,6 +178,13 @@ class EngineBackend:
         if not isinstance(backend, FilesBackend):
             raise FileUnsupported(notice=f"files of {target.clue.containerizer} containers cannot be reached")
         return backend.files(target, user, token)
+
+    def logs(self, target: Target, query: LogQuery) -> AbstractAsyncContextManager[ContainerLog]:
+        """See ``LogsBackend.logs``. What Mesos' own containers write is in files of their sandbox."""
+        backend = self._of(target)
+        if not isinstance(backend, LogsBackend):
+            raise InvalidRequest(f"{target.task}: no log of {target.clue.containerizer} containers", notice=IN_SANDBOX)
+        return backend.logs(target, query)
 
     async def aclose(self) -> None:
         """Close all backends."""

@@ -44,8 +44,12 @@ class State(Wire, frozen=True, kw_only=True):
 
 
 class ContainerConfig(Wire, frozen=True, kw_only=True):
-    """How a container was made; ``user`` is the image's, "" for root, ``working_dir`` where commands start, "" for /."""
+    """How a container was made; ``user`` is the image's, "" for root, ``working_dir`` where commands start, "" for /.
 
+    With ``tty`` its standard output is a terminal's, and its log no frames.
+    """
+
+    tty: bool = False
     user: str = ""
     working_dir: str = ""
 

@@ -19,6 +19,7 @@ octopus: ssh into the containers of running tasks
   ssh LOGIN@GATEWAY            choose on a terminal from all you may enter
 
   ssh NAME@GATEWAY COMMAND     runs a command; its exit status is yours
+  ssh -s NAME@GATEWAY logs -f  follows the container's log; -n LINES, -t, --since 10m
   ssh LOGIN@GATEWAY ps [TEXT]  lists what you may enter
 
   scp FILE NAME@GATEWAY:/tmp/  copies a file in, or out the other way round; sftp NAME@GATEWAY does more

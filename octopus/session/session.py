@@ -1,7 +1,7 @@
 """One session from its admission to its one terminal event: the straight line.
 
 admitted → recorder open → command started → on the record as started → pumped → exit status → reaped → on the record as over.
-A transfer of files has its protocol served in place of a command.
+A transfer of files has its protocol served in place of a command, a log is shown in place of a command's output.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import msgspec
 import structlog
 
 from octopus.control.plane import Admission, LiveSession, Plane
+from octopus.core import container_log
+from octopus.core.container_log import LogQuery, LogsBackend
 from octopus.core.errors import Disconnected, OctopusError, RecordingUnavailable, SessionEnded, printable
-from octopus.core.ports import ExecBackend, FilesBackend
-from octopus.core.types import TRANSFERS, Connection, Exit, Identity, SessionRequest
+from octopus.core.ports import ExecBackend, ExecStream, FilesBackend
+from octopus.core.types import TRANSFERS, Connection, Exit, Identity, RequestKind, SessionRequest
+from octopus.session.log_view import INTERRUPTED, LogView
 from octopus.session.marks import Marks
 from octopus.session.recorder import NO_TERMINAL, Beginning, Recording, Recordings, SessionRecorder, Unrecorded
 from octopus.session.relay import Relay
@@ -28,8 +31,8 @@ from octopus.session.transfer import Transfer
 _log = structlog.get_logger(__name__)
 
 
-class Backend(ExecBackend, FilesBackend, Protocol):
-    """Starts commands in containers and reaches their files."""
+class Backend(ExecBackend, FilesBackend, LogsBackend, Protocol):
+    """Starts commands in containers, reaches their files and reads their logs."""
 
 
 class Session:
@@ -84,7 +87,7 @@ class Session:
         why = "the session's worker was stopped"
         try:
             recorder = await self._recorder(admission, request)
-            await (self._transfer(admission, request) if request.kind in TRANSFERS else self._execute(admission, recorder))
+            await self._serve(admission, request, recorder)
             why = ""
         except OctopusError as error:
             why = str(error)
@@ -106,21 +109,36 @@ class Session:
             return Beginning(await self._recordings.open(self.id, NO_TERMINAL, title=title), limit)
         return Unrecorded()
 
-    async def _execute(self, admission: Admission, recorder: SessionRecorder) -> None:
+    async def _serve(self, admission: Admission, request: SessionRequest, recorder: SessionRecorder) -> None:
+        if request.kind in TRANSFERS:
+            await self._transfer(admission, request)
+        elif request.kind is RequestKind.LOGS:
+            await self._show_log(admission, container_log.read(request.command or ""), recorder)
+        else:
+            async with self._backend.start(admission.target, admission.allow.spec) as stream:
+                await self._relay(admission, stream, recorder)
+
+    async def _show_log(self, admission: Admission, query: LogQuery, recorder: SessionRecorder) -> None:
+        async with self._backend.logs(admission.target, query) as log:
+            try:
+                await self._relay(admission, LogView(log, terminal=self._channel.pty is not None), recorder)
+            except Disconnected:  # ^C ends a client without a terminal: so one leaves
+                self._exit = Exit(status=INTERRUPTED)
+
+    async def _relay(self, admission: Admission, stream: ExecStream, recorder: SessionRecorder) -> None:
         obligations = admission.allow.obligations
-        async with self._backend.start(admission.target, admission.allow.spec) as stream:
-            await self._trail.started(admission.allow, stream.container)
-            relay = Relay(
-                self._channel,
-                stream,
-                recorder,
-                self.traffic,
-                record_input=obligations.record_input and admission.allow.spec.pty is not None,
-                idle_timeout=obligations.idle_timeout or self._idle_timeout,
-            )
-            async with self._told():
-                with self._marks.kept(self._connection.id, self.id, recorder):
-                    await relay.run(self._ended, self._leave)
+        await self._trail.started(admission.allow, stream.container)
+        relay = Relay(
+            self._channel,
+            stream,
+            recorder,
+            self.traffic,
+            record_input=obligations.record_input and admission.allow.spec.pty is not None,
+            idle_timeout=obligations.idle_timeout or self._idle_timeout,
+        )
+        async with self._told():
+            with self._marks.kept(self._connection.id, self.id, recorder):
+                await relay.run(self._ended, self._leave)
 
     async def _transfer(self, admission: Admission, request: SessionRequest) -> None:
         allow = admission.allow

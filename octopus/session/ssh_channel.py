@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import asyncssh
 
+from octopus.core import container_log
 from octopus.core.errors import Disconnected
 from octopus.core.short_way import Take
 from octopus.core.types import TRANSFERS, ClientEvent, Input, InputEof, Pty, RequestKind, Resize, SessionRequest, Signal, TermSize
@@ -19,6 +20,7 @@ from octopus.session.ssh_stream import CHUNK, SshStream
 SIGNALS = frozenset({"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"})
 """RFC 4254 6.10."""
 MAX_TERM = 64
+WITHOUT_PTY = TRANSFERS | {RequestKind.LOGS}
 
 Serve = Callable[["ClientChannel"], None]
 
@@ -41,11 +43,12 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
         self._typed: Take | None = None
 
     def request(self) -> SessionRequest:
-        """Return what the client asks for, with the terminal's size as it is now. A transfer of files has no terminal."""
+        """Return what the client asks for, with the terminal's size as it is now. A transfer of files has no terminal, nor has a log."""
         environment: Mapping[str, str] = self._chan.get_environment() if self._chan else {}
         kind = self._kind()
-        pty = None if kind in TRANSFERS else self.pty
-        return SessionRequest(kind=kind, command=self._command, pty=pty, env=dict(environment))
+        pty = None if kind in WITHOUT_PTY else self.pty
+        command = self.subsystem if kind is RequestKind.LOGS else self._command
+        return SessionRequest(kind=kind, command=command, pty=pty, env=dict(environment))
 
     @property
     def command(self) -> str | None:
@@ -167,7 +170,7 @@ class ClientChannel(SshStream[GatewayChannel], asyncssh.SSHServerSession[bytes])
 
     def _kind(self) -> RequestKind:
         if self.subsystem is not None:
-            return RequestKind.SFTP
+            return RequestKind.LOGS if container_log.asked(self.subsystem) else RequestKind.SFTP
         if self._command is None:
             return RequestKind.SHELL
         return RequestKind.SCP if scp_command.read(self._command) else RequestKind.EXEC

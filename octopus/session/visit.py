@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 import structlog
 
+from octopus.core import container_log
 from octopus.core.errors import AmbiguousTarget, InvalidRequest, InvalidTarget, OctopusError, printable
 from octopus.core.names import parse_user_name
 from octopus.session import scp_command
@@ -58,8 +59,11 @@ class Visit:
             await self._tell("internal error", BUG)
 
     async def _serve(self) -> None:
-        if self._channel.subsystem not in (None, "sftp"):
-            raise InvalidRequest("subsystem", notice=f"the {printable(self._channel.subsystem, 40)} subsystem is not offered")
+        subsystem = self._channel.subsystem
+        if subsystem and container_log.asked(subsystem):
+            container_log.read(subsystem)  # what cannot be read is nobody's session
+        elif subsystem not in (None, "sftp"):
+            raise InvalidRequest("subsystem", notice=f"the {printable(subsystem, 40)} subsystem is not offered")
         if wrong := _unfit(self._channel.command or ""):
             raise InvalidRequest("command", notice=f"the command {wrong}")
         if self._channel.agent_asked:

@@ -81,7 +81,7 @@ async def shown(tmp_path: Path) -> AsyncIterator[RunningDemo]:
 
 
 async def test_the_lines_can_be_pasted_and_nothing_is_left(shown: RunningDemo) -> None:
-    """Password, key, refusal, list and agent work as the printed words say; after Ctrl-C folder and processes are gone."""
+    """Password, key, log, refusal, list and agent work as the printed words say; after Ctrl-C folder and processes are gone."""
     alice, bob = shown.password("alice"), shown.password("bob")
     shell = await shown.paste("a shell", "echo $MESOS_TASK_ID; exit 3", password=alice)
     assert (shell.status, shell.stdout[:17]) == (3, b"logging_logstash.")
@@ -89,6 +89,7 @@ async def test_the_lines_can_be_pasted_and_nothing_is_left(shown: RunningDemo) -
     assert ambiguous.status == 64
     assert ambiguous.stderr.count(b"logging_logstash.instance-") >= 3
     assert b"httpd" in (await shown.paste("one command", password=bob)).stdout
+    assert b" line 1\n" in (await shown.paste("what the second", password=alice)).stdout
     refused = await shown.paste("not his", "true", password=bob)
     assert (refused.status, b"access denied" in refused.stderr) == (77, True)
     listed = await shown.paste("what she", password=alice)

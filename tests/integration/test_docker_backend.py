@@ -13,21 +13,16 @@ from pathlib import Path
 import pytest
 
 from octopus.core.errors import ContainerUnavailable, InvalidRequest
-from octopus.core.types import ContainerClue, EngineAddress, ExecSpec, Exit, Target
+from octopus.core.types import EngineAddress, ExecSpec, Exit, Target
 from octopus.demo.images import SHELLLESS
 from octopus.engine.backend import DockerBackend
 from tests.contracts import PTY, ExecBackendContract, run_to_end, spec_for
 from tests.parts.engines import Engine
 from tests.parts.proxy import in_front_of
 from tests.parts.sshd import Sshd
+from tests.parts.transports import ALONE, TRANSPORTS, reached, ssh_address, target_of
 
-ALONE = {"NetworkMode": "none"}
 MIB = 1024 * 1024
-
-
-def target_of(container: str, address: EngineAddress) -> Target:
-    """The target of a container on a plain engine."""
-    return Target(app="/test", task="test.1", agent="agent-1", engine=address, clue=ContainerClue(engine_id=container))
 
 
 @pytest.fixture
@@ -51,24 +46,12 @@ def target(container: str, docker_engine: Engine) -> Target:
     return target_of(container, docker_engine.address)
 
 
-@pytest.fixture(params=["unix", "tls", "ssh"])
+@pytest.fixture(params=TRANSPORTS)
 def anywhere(request: pytest.FixtureRequest) -> Iterator[Target]:
     """A container with a shell, behind each kind of transport in turn."""
-    if request.param == "tls":
-        engine, _ = request.getfixturevalue("two_tls_engines")
-        address = engine.address
-    else:
-        engine = request.getfixturevalue("docker_engine")
-        address = ssh_address(engine, request.getfixturevalue("sshd")) if request.param == "ssh" else engine.address
+    engine, address = reached(request)
     with engine.container(host_config=ALONE) as container:
         yield target_of(container, address)
-
-
-def ssh_address(engine: Engine, sshd: Sshd) -> EngineAddress:
-    """The address of an engine on this machine by way of its SSH server."""
-    socket = engine.address.url.removeprefix("unix://")
-    url = f"ssh://{sshd.user}@{sshd.host}:{sshd.port}{socket}"
-    return EngineAddress(url=url, ssh_key=str(sshd.key), ssh_known_hosts=str(sshd.known_hosts))
 
 
 class TestDockerBackend(ExecBackendContract):

@@ -10,9 +10,10 @@ import pty
 import signal
 import struct
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from octopus.core.container_log import ContainerLog, LogQuery
 from octopus.core.errors import ContainerUnavailable
 from octopus.core.ports import ContainerFiles, ExecStream
 from octopus.core.short_way import Take
@@ -24,7 +25,7 @@ from tests.parts.tools import SEARCH
 class LocalBackend:
     """A backend. ``running`` are the streams of now; ``refusal`` is raised instead of starting; ``gone`` says so of each end.
 
-    ``local`` are the files, whose relative paths start at ``home``.
+    ``local`` are the files, whose relative paths start at ``home``; ``logged`` is every log, ``followed`` those that are open.
     """
 
     def __init__(self, home: bytes = b"/") -> None:
@@ -33,6 +34,8 @@ class LocalBackend:
         self.started = 0
         self.refusal: ContainerUnavailable | None = None
         self.gone = False
+        self.logged: tuple[Output, ...] = ()
+        self.followed: list[LocalLog] = []
 
     @asynccontextmanager
     async def start(self, target: Target, spec: ExecSpec) -> AsyncIterator[ExecStream]:
@@ -52,12 +55,39 @@ class LocalBackend:
         """Give the files."""
         return self.local.files(target, user, token)
 
+    @asynccontextmanager
+    async def logs(self, target: Target, query: LogQuery) -> AsyncIterator[ContainerLog]:
+        """Give what is ``logged``; a follower waits for more until it leaves."""
+        log = LocalLog(self.logged, follow=query.follow)
+        self.followed.append(log)
+        try:
+            yield log
+        finally:
+            self.followed.remove(log)
+
     async def reap(self, target: Target, spec: ExecSpec) -> bool:
         """Nothing is ever left."""
         return True
 
     async def aclose(self) -> None:
         """Nothing to release."""
+
+
+class LocalLog:
+    """A log."""
+
+    container = "local"
+
+    def __init__(self, logged: tuple[Output, ...], *, follow: bool) -> None:
+        self._logged = logged
+        self._follow = follow
+
+    async def output(self) -> AsyncGenerator[Output, None]:
+        """Yield what is there, then nothing, for ever."""
+        for output in self._logged:
+            yield output
+        if self._follow:
+            await asyncio.Event().wait()
 
 
 class LocalStream:
