@@ -216,6 +216,7 @@ def _connection_limits(ssh: Ssh) -> ConnectionLimits:
         connections=ssh.max_connections,
         unauthenticated=ssh.max_unauthenticated,
         per_address=ssh.max_unauthenticated_per_address,
+        named_later=ssh.proxy_protocol,
     )
 
 

@@ -40,29 +40,37 @@ class ConnectionLimits:
     """Counts connections, so that strangers cannot fill the gateway. 0 is off.
 
     ``per_address`` and ``unauthenticated`` limit connections whose person is not known yet, from one address (for IPv6: one
-    /64, of which one machine has all) and in all; ``connections`` limits all.
+    /64, of which one machine has all) and in all; ``connections`` limits all. With ``named_later`` they all come from a balancer,
+    and count for an address once it has said whose each one is.
     """
 
-    def __init__(self, *, connections: int = 10_000, unauthenticated: int = 200, per_address: int = 20) -> None:
+    def __init__(self, *, connections: int = 10_000, unauthenticated: int = 200, per_address: int = 20, named_later: bool = False) -> None:
         self._connections = connections
         self._unauthenticated = unauthenticated
         self._per_address = per_address
+        self._named_later = named_later
         self._open: set[int] = set()
         self._strangers: dict[int, str] = {}
         self._by_source: Counter[str] = Counter()
 
     def opened(self, number: int, address: str) -> bool:
         """Count a new connection in; False, and not counted, when it is one too many."""
-        source = _source(address)
-        if (
-            _full(len(self._open), self._connections)
-            or _full(len(self._strangers), self._unauthenticated)
-            or _full(self._by_source[source], self._per_address)
-        ):
+        source = "" if self._named_later else _source(address)
+        if _full(len(self._open), self._connections) or _full(len(self._strangers), self._unauthenticated) or self._has_all(source):
             return False
         self._open.add(number)
-        self._strangers[number] = source
-        self._by_source[source] += 1
+        self._count(number, source)
+        return True
+
+    def named(self, number: int, address: str) -> bool:
+        """The connection is from this address; False, and counted on for nobody, when it is one too many of theirs."""
+        source = _source(address)
+        if number not in self._strangers or self._strangers[number] == source:
+            return True
+        if self._has_all(source):
+            return False
+        self.authenticated(number)
+        self._count(number, source)
         return True
 
     def authenticated(self, number: int) -> None:
@@ -77,6 +85,13 @@ class ConnectionLimits:
         """The connection is over."""
         self.authenticated(number)
         self._open.discard(number)
+
+    def _has_all(self, source: str) -> bool:
+        return bool(source) and _full(self._by_source[source], self._per_address)
+
+    def _count(self, number: int, source: str) -> None:
+        self._strangers[number] = source
+        self._by_source[source] += 1
 
 
 def _full(count: int, limit: int) -> bool:

@@ -206,6 +206,19 @@ class Serve(Value, frozen=True, kw_only=True, tag="serve"):
     client: str
 
 
+class Cut(Value, frozen=True, kw_only=True, tag="cut"):
+    """Cut this connection: its client has too many whose person is not known."""
+
+    number: int
+
+
+class KnownAs(Value, frozen=True, kw_only=True, tag="known_as"):
+    """The balancer in front says who the client of this connection really is (``ip:port``)."""
+
+    number: int
+    client: str
+
+
 class Authenticated(Value, frozen=True, kw_only=True, tag="authenticated"):
     """The person on this connection is known: it no longer counts as a stranger's."""
 
@@ -228,5 +241,5 @@ class Load(Value, frozen=True, kw_only=True, tag="load"):
     rate: float
 
 
-ToWorker = Start | Serve
-FromWorker = Authenticated | Closed | Draining | Load
+ToWorker = Start | Serve | Cut
+FromWorker = KnownAs | Authenticated | Closed | Draining | Load

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from octopus.control.placing import BULK_RATE, ConnectionLimits, WorkerLoad, choose
-from octopus.control.plane import Authenticated, Closed, FromWorker, Serve, Start
+from octopus.control.plane import Authenticated, Closed, FromWorker, KnownAs, Serve, Start
 from octopus.control.worker_process import WorkerProcess
 
 _log = structlog.get_logger(__name__)
@@ -154,7 +154,11 @@ class WorkerPool:
             return
 
     def _hear(self, process: WorkerProcess, message: FromWorker) -> None:
-        if isinstance(message, Authenticated):
+        if isinstance(message, KnownAs):
+            if not self._limits.named(message.number, message.client.rpartition(":")[0].strip("[]")):
+                _log.warning("a connection too many was closed", client=message.client)
+                process.cut(message.number)
+        elif isinstance(message, Authenticated):
             self._limits.authenticated(message.number)
         elif isinstance(message, Closed):
             process.connections.discard(message.number)

@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
 
 from octopus.control.placing import WorkerLoad
-from octopus.control.plane import Draining, FromWorker, Load, Serve, Start
+from octopus.control.plane import Cut, Draining, FromWorker, Load, Serve, Start
 
 MAX_PACKET = 4096
 _PACKET: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
@@ -80,6 +81,11 @@ class WorkerProcess:
             return False
         self.connections.add(serve.number)
         return True
+
+    def cut(self, number: int) -> None:
+        """Have a connection cut; a worker that does not read keeps it until its person had time enough to log in."""
+        with suppress(OSError):
+            self._channel.send(msgspec.json.encode(Cut(number=number)))
 
     def drain(self) -> None:
         """Let the worker end with its last connection; it still tells of them."""

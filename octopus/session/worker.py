@@ -82,6 +82,7 @@ class Worker:
         self._grace = grace
         self._interval = interval
         self._connections: dict[asyncio.Task[None], socket.socket] = {}
+        self._numbered: dict[int, socket.socket] = {}
         self._draining = asyncio.Event()
         self._stopping = asyncio.Event()
         self._reason = "the gateway was restarted, and the time to finish is over"
@@ -93,7 +94,7 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until drained or stopped."""
-        self._channel.listen(self._accept, self.drain)
+        self._channel.listen(self._accept, self.drain, self._cut)
         async with self._tasks as tasks:
             besides = [tasks.create_task(self._report()), tasks.create_task(self._obey())]
             await self._draining.wait()
@@ -112,8 +113,7 @@ class Worker:
         await self._wait(self._all_over(), self._plane.quiet(), at_most=self._grace)
         for task, connection in self._connections.items():
             # Shut down as well: a task that waits for a client who does not read may be slow to go.
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _shut(connection)
             task.cancel()
         await self._all_over()
 
@@ -132,13 +132,19 @@ class Worker:
         self._connections[task] = sock
         task.add_done_callback(self._connections.pop)
 
+    def _cut(self, number: int) -> None:
+        if connection := self._numbered.get(number):
+            _shut(connection)
+
     async def _serve(self, number: int, client: str, sock: socket.socket) -> None:
+        self._numbered[number] = sock
         try:
             if known := await self._known(number, client, sock):
                 await self._gateway.serve(sock, known)
         except Exception:  # One connection's bug ends no other.
             _log.exception("bug while serving a connection", client=client)
         finally:
+            del self._numbered[number]
             sock.close()
             self._channel.closed(number)
 
@@ -213,6 +219,11 @@ async def _work(channel: WorkerChannel, start: Start, build: Build) -> None:
             loop.add_signal_handler(number, lambda: None)
         _log.info("worker ready", worker=start.worker, pid=os.getpid())
         await worker.run()
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _take_stdin() -> socket.socket:

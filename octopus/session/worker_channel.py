@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import structlog
 
-from octopus.control.plane import Authenticated, Closed, Draining, FromWorker, Load, Serve, Start, ToWorker
+from octopus.control.plane import Authenticated, Closed, Cut, Draining, FromWorker, KnownAs, Load, Serve, Start, ToWorker
 
 MAX_PACKET = 256 << 10
 MAX_UNSENT = 100_000
@@ -35,6 +35,7 @@ class WorkerChannel:
         self._unsent: deque[FromWorker] = deque(maxlen=max_unsent)
         self._clients: dict[int, str] = {}
         self._at_end = False
+        self._cut: Callable[[int], None] = lambda number: None
 
     def start(self, timeout: float = 30.0) -> Start:
         """Wait for the first packet. Raise OSError or ValueError when it does not come or is another."""
@@ -45,8 +46,9 @@ class WorkerChannel:
             raise ValueError(f"the first packet is {type(message).__name__}")  # noqa: TRY004 (a protocol's order, not a type)
         return message
 
-    def listen(self, serve: Accept, ended: Callable[[], None]) -> None:
-        """Call ``serve`` with each connection, ``ended`` once when no more will come."""
+    def listen(self, serve: Accept, ended: Callable[[], None], cut: Callable[[int], None]) -> None:
+        """Call ``serve`` with each connection, ``cut`` with the number of one to cut, ``ended`` once when no more will come."""
+        self._cut = cut
         asyncio.get_running_loop().add_reader(self._channel.fileno(), self._readable, serve, ended)
 
     def close(self, serve: Accept) -> None:
@@ -57,8 +59,9 @@ class WorkerChannel:
         self._channel.shutdown(socket.SHUT_RD)
 
     def known_as(self, number: int, client: str) -> None:
-        """Know a connection by its real client."""
+        """Know a connection by its real client, and tell who that is."""
         self._clients[number] = client
+        self._send(KnownAs(number=number, client=client))
 
     def authenticated(self, client: str) -> None:
         """Tell that the person on the connection from ``client`` is known."""
@@ -94,11 +97,14 @@ class WorkerChannel:
             ended()
 
     def _take(self, serve: Accept) -> None:
-        for number, client, connection in self._receive():
-            self._clients[number] = client
-            serve(number, client, connection)
+        for told, connection in self._receive():
+            if isinstance(told, Serve) and connection is not None:
+                self._clients[told.number] = told.client
+                serve(told.number, told.client, connection)
+            elif isinstance(told, Cut):
+                self._cut(told.number)
 
-    def _receive(self) -> Iterator[tuple[int, str, socket.socket]]:
+    def _receive(self) -> Iterator[tuple[Serve | Cut, socket.socket | None]]:
         while not self._at_end:
             try:
                 packet, ancillary, _, _ = self._channel.recvmsg(MAX_PACKET, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
@@ -112,7 +118,7 @@ class WorkerChannel:
             yield from _read(packet, ancillary)
 
 
-def _read(packet: bytes, ancillary: list[tuple[int, int, bytes]]) -> Iterator[tuple[int, str, socket.socket]]:
+def _read(packet: bytes, ancillary: list[tuple[int, int, bytes]]) -> Iterator[tuple[Serve | Cut, socket.socket | None]]:
     descriptors = array.array("i")
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
@@ -123,7 +129,9 @@ def _read(packet: bytes, ancillary: list[tuple[int, int, bytes]]) -> Iterator[tu
         _log.error("not a packet of the supervisor", error=str(error))
         message = None
     if isinstance(message, Serve) and len(descriptors) == 1:
-        yield message.number, message.client, socket.socket(fileno=descriptors[0])
+        yield message, socket.socket(fileno=descriptors[0])
         return
+    if isinstance(message, Cut):
+        yield message, None
     for descriptor in descriptors:
         os.close(descriptor)

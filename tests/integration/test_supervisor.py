@@ -194,6 +194,33 @@ async def test_a_balancer_names_the_client(tmp_path: Path) -> None:
     assert {line["client"] for line in trail(tmp_path) if line["session"]} == {"192.0.2.7:4711"}
 
 
+async def test_strangers_behind_a_balancer_are_told_apart(tmp_path: Path) -> None:
+    """One that keeps connections open keeps nobody else out, and has no more of them than without a balancer."""
+
+    async def until_closed(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway)
+        try:
+            writer.write(f"PROXY TCP4 192.0.2.7 192.0.2.1 {port} 22\r\n".encode())
+            with contextlib.suppress(ConnectionError):
+                return await reader.read()
+            return b""
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async with running(tmp_path, proxy_protocol=True, limits=ConnectionLimits(per_address=2, named_later=True)) as (_, gateway):
+        silent = [asyncio.create_task(until_closed(port)) for port in (1, 2, 3)]
+        closed, kept = await asyncio.wait(silent, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+        assert [one.result() for one in closed] == [b""]
+        stream = await Stream.order(gateway, 1, count=1, prologue=b"PROXY TCP4 192.0.2.8 192.0.2.1 4 22\r\n")
+        await stream.finish(1)
+        assert not any(one.done() for one in kept)
+        for one in kept:
+            one.cancel()
+        await asyncio.wait(kept)
+
+
 async def test_systemd_is_told(tmp_path: Path) -> None:
     """READY when connections are taken, STOPPING when they are no more."""
     address = str(tmp_path / "notify")

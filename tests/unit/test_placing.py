@@ -97,6 +97,21 @@ def test_an_ipv6_network_is_one_source() -> None:
     assert not limits.opened(4, "10.0.0.1")
 
 
+def test_behind_a_balancer_the_client_it_names_counts() -> None:
+    """Not the balancer, from which all come; who has too many already is told from the others."""
+    limits = ConnectionLimits(per_address=2, named_later=True)
+    assert all(limits.opened(number, "10.0.0.1") for number in range(5))
+    assert [limits.named(number, "192.0.2.7") for number in range(3)] == [True, True, False]
+    assert limits.named(3, "192.0.2.8")
+    limits.authenticated(0)
+    assert limits.named(4, "192.0.2.7")
+    limits.closed(2)
+    limits.authenticated(1)
+    assert limits.named(1, "192.0.2.8")
+    assert limits.opened(5, "10.0.0.1")
+    assert limits.named(5, "192.0.2.7")
+
+
 def test_zero_is_off() -> None:
     """No limit where none is wanted."""
     limits = ConnectionLimits(connections=0, unauthenticated=0, per_address=0)
