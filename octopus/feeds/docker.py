@@ -119,7 +119,7 @@ class DockerFeed:
             if self._client is None:
                 self._client = self._connect()
             return self._client.containers(filters={"status": ["running"]})
-        except (docker.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
+        except (docker.errors.DockerException, requests.RequestException, OSError, ValueError, RecursionError) as error:
             raise OrchestratorUnavailable(f"{self._engine.url}: {printable(_cause(error))}") from error
 
     def _connect(self) -> docker.APIClient:

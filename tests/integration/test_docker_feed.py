@@ -64,7 +64,7 @@ async def test_an_engine_that_is_not_there_is_unavailable(url: str, why: str) ->
     await feed.aclose()
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"{}", b'"x"', b""])
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b'"x"', b"", b"[" * 100_000])
 async def test_an_engine_that_answers_garbage_changes_nothing(body: bytes) -> None:
     """Neither the version nor the list can be taken on trust."""
     cluster = Cluster()
