@@ -51,6 +51,26 @@ def test_the_service_is_not_root_and_spares_sessions() -> None:
     assert "u octopus " in (UNITS / "octopus.sysusers").read_text()
 
 
+def test_both_services_are_fenced_in_alike() -> None:
+    """No capability, no device, nothing of the system or of people to write; and no /tmp of their own, which workers would outlive."""
+    fence = ["NoNewPrivileges", "CapabilityBoundingSet", "PrivateDevices", "Protect", "Restrict", "Keyring", "Lock", "SystemCall"]
+    gateway, prune = (
+        [line for line in (UNITS / name).read_text().splitlines() if line.startswith(tuple(fence))]
+        for name in ("octopus.service", "octopus-prune.service")
+    )
+    assert gateway == prune
+    assert {"NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=full", "ProtectHome=read-only"} <= set(gateway)
+    assert "\nPrivateTmp=" not in (UNITS / "octopus.service").read_text()
+
+
+def test_the_readme_makes_host_keys_that_the_service_can_read() -> None:
+    """Its steps make the account first, and the keys in its name: root's would stop the service, after a check that was content."""
+    steps = (UNITS.parent / "README.md").read_text().partition("## For your own cluster")[2].split("```")[1]
+    assert steps.index("systemd-sysusers") < steps.index("install -d -o octopus") < steps.index("hostkeys create")
+    for verb in ("hostkeys create", "check"):
+        assert f"sudo -u octopus {PROGRAM} {verb}" in steps
+
+
 def test_pruning_reads_what_the_service_reads() -> None:
     """The same account, configuration and credentials, every day."""
     gateway, prune = ((UNITS / name).read_text().splitlines() for name in ("octopus.service", "octopus-prune.service"))
