@@ -105,7 +105,9 @@ class LocalStream:
     @classmethod
     async def of(cls, spec: ExecSpec, backend: LocalBackend) -> LocalStream:
         """Start what the spec says."""
-        argv = ["/bin/sh"] if spec.command is None else ["/bin/sh", "-c", spec.command]
+        # A job in a script's background ignores ^C, and so would all that it starts; what an engine starts does not.
+        shell = ["env", "--default-signal=INT,QUIT", "/bin/sh"]
+        argv = shell if spec.command is None else [*shell, "-c", spec.command]
         env = {"PATH": SEARCH, "PS1": "$ ", **spec.env} | ({"TERM": spec.pty.term} if spec.pty else {})
         if spec.pty:
             master, slave = pty.openpty()
