@@ -19,6 +19,8 @@ DEFAULT_LINES = 1000
 USAGE = "expected logs [-f] [-n LINES|all] [-t] [--since 30s|10m|2h|1d]"
 _SINCE = re.compile(r"([0-9]{1,6})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+MAX_ASKED = 200
+"""Characters of what is asked: argparse takes minutes for a hundred thousand options, and all others of the process wait."""
 _LINES = re.compile(r"[0-9]{1,9}")
 
 
@@ -70,6 +72,8 @@ def asked(subsystem: str) -> bool:
 
 def read(subsystem: str) -> LogQuery:
     """Return what is asked. Raise InvalidRequest, which says how to ask."""
+    if len(subsystem) > MAX_ASKED:
+        raise InvalidRequest("logs: too long", notice=f"logs: more than {MAX_ASKED} characters; {USAGE}")
     parser = _Parser(prog=NAME, add_help=False, allow_abbrev=False)
     parser.add_argument("-f", "--follow", action="store_true")
     parser.add_argument("-n", "--tail", dest="lines", type=_lines, default=DEFAULT_LINES)

@@ -75,7 +75,7 @@ class _Tasks(msgspec.Struct):
 def names_containers(version: str) -> bool:
     """Whether a master of this version says which containerizer runs a task (0.27); an unreadable version is taken as new."""
     numbers = version.split("-")[0].split(".")
-    return not (numbers[0] == "0" and len(numbers) > 1 and numbers[1].isdecimal() and int(numbers[1]) < 27)
+    return not (numbers[0] == "0" and len(numbers) > 1 and len(numbers[1]) < 3 and numbers[1].isdecimal() and int(numbers[1]) < 27)
 
 
 def decode_state(body: bytes, source: str = "Mesos /state") -> Snapshot:

@@ -14,6 +14,9 @@ MAX_FAULT = 64 * 1024
 _CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,8})(?:;.*)?")
 
 
+_LENGTH = re.compile("[0-9]{1,18}")
+
+
 class Chunked:
     """Takes the chunks of a body apart (RFC 9112 7.1): engines make one of each line of a log. Raise BadUpstream."""
 
@@ -68,7 +71,7 @@ class Body:
         """Yield what comes. Raise BadUpstream where it ends too soon, OSError."""
         chunks = Chunked() if self.head.headers.get("transfer-encoding", "") == "chunked" else None
         length = self.head.headers.get("content-length", "")
-        left = int(length) if length.isdecimal() else None
+        left = int(length) if _LENGTH.fullmatch(length) else None
         while not chunks.ended if chunks else left != 0:
             data = self._early or await self._stream.read(self._size)
             self._early = b""

@@ -5,10 +5,13 @@ The container's own words (labels, environment, EXPOSE of its image) do not coun
 
 from __future__ import annotations
 
+import re
+
 from octopus.core.forwarding import Connectivity, Network
 from octopus.engine.wire import Container, PortBinding
 
 _HOST = "host"
+_PORT = re.compile("[0-9]{1,5}")
 _ANYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  compared with, not listened on
 
 
@@ -18,7 +21,7 @@ def connectivity(container: Container, agent_ip: str) -> Connectivity:
     for name, bindings in (container.network_settings.ports or {}).items():
         port, _, protocol = name.partition("/")
         at = [found for one in bindings or () if (found := _port(one, agent_ip))]
-        if protocol == "tcp" and port.isdecimal() and at:
+        if protocol == "tcp" and _PORT.fullmatch(port) and at:
             mapped[int(port)] = at[0]
     return Connectivity(network=_network(container), mapped=mapped)
 
@@ -33,4 +36,4 @@ def _network(container: Container) -> Network:
 
 def _port(binding: PortBinding, agent_ip: str) -> int:
     here = binding.host_ip in _ANYWHERE or binding.host_ip == agent_ip
-    return int(binding.host_port) if here and binding.host_port.isdecimal() else 0
+    return int(binding.host_port) if here and _PORT.fullmatch(binding.host_port) else 0

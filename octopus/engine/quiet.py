@@ -32,4 +32,4 @@ def all_older(top: Top, age: float) -> bool:
 
 
 def _older(elapsed: str, age: float) -> bool:
-    return elapsed.isascii() and elapsed.isdecimal() and int(elapsed) > age * 1.01 + SLACK
+    return len(elapsed) < 16 and elapsed.isascii() and elapsed.isdecimal() and int(elapsed) > age * 1.01 + SLACK

@@ -31,7 +31,20 @@ def test_other_subsystems_are_no_logs(subsystem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", ["-x", "-n", "-n x", "-n -1", "-n \N{ARABIC-INDIC DIGIT ONE}", "--since 5", "--since 1w", "--since \x1b[2J", "file", "--fol"]
+    "options",
+    [
+        "-x",
+        "-n",
+        "-n x",
+        "-n -1",
+        "-n \N{ARABIC-INDIC DIGIT ONE}",
+        "--since 5",
+        "--since 1w",
+        "--since \x1b[2J",
+        "file",
+        "--fol",
+        "-f " * 100,
+    ],
 )
 def test_what_cannot_be_read_says_how_to_ask(options: str) -> None:
     """One line that names what was wrong, without a control character in it."""

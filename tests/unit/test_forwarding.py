@@ -167,6 +167,8 @@ def test_only_mappings_that_are_at_the_agents_address_count() -> None:
         "84/tcp": None,
         "85/tcp": [{"HostIp": "", "HostPort": ""}],
         "x/tcp": [{"HostIp": "", "HostPort": "1"}],
+        "9" * 5000 + "/tcp": [{"HostIp": "", "HostPort": "31004"}],
+        "86/tcp": [{"HostIp": "", "HostPort": "9" * 5000}],
     }
     assert connectivity(inspected("bridge", {"bridge": {}}, told), "10.0.0.7").mapped == {80: 31001, 82: 31002}
     assert connectivity(inspected("bridge", {"bridge": {}}, None), "10.0.0.7").mapped == {}
