@@ -71,15 +71,20 @@ class FakeScaling:
 
 
 class FakeLeadership:
-    """A lock that is given or not: ``mine`` says; ``resigned`` counts."""
+    """A lock that is given or not: ``mine`` says; ``resigned`` counts. With ``left`` it is given so many times more, then ``lost``."""
 
     def __init__(self, *, mine: bool = True, who: str = "") -> None:
         self.told = Lead(mine=mine, who=who)
         self.resigned = 0
+        self.left: int | None = None
+        self.lost = Lead(mine=False)
 
     async def lead(self) -> Lead:
         """Tell who leads."""
-        return self.told
+        if self.left is None:
+            return self.told
+        self.left -= 1
+        return self.told if self.left >= 0 else self.lost
 
     async def resign(self) -> None:
         """Let go."""

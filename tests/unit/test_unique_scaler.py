@@ -18,7 +18,7 @@ from octopus.core.errors import (
     OrchestratorUnavailable,
 )
 from octopus.core.placement_operators import Constraint
-from octopus.core.unique_actions import Did
+from octopus.core.unique_actions import Did, Lead
 from tests.parts.fleet import NOW, STATSD, FakeLeadership, Town, agent
 
 APP = "/ops/statsd"
@@ -208,6 +208,28 @@ async def test_who_does_not_lead_judges_and_does_nothing() -> None:
     town.run_on(APP, "a", "b")
     await town.look()
     assert (town.trail.events, town.scaler.verdicts[APP].target, town.scaler.lead.who) == ([], 2, "gw-2")
+
+
+@pytest.mark.parametrize(
+    ("lost", "why"),
+    [
+        (Lead(mine=False, who="gw-2"), "this gateway does not lead: gw-2 does"),
+        (Lead(mine=False, problem="ZooKeeper does not answer"), "this gateway does not lead: ZooKeeper does not answer"),
+        (Lead(mine=False), "this gateway does not lead: another one does"),
+    ],
+)
+async def test_a_lock_lost_in_the_middle_of_scaling_writes_nothing(lost: Lead, why: str) -> None:
+    """After the intent is on the trail and before Marathon is written to: the trail says so, and nothing waits once it leads again."""
+    town = Town(A, B, C)
+    town.run_on(APP, "a", "b")
+    town.leadership.left, town.leadership.lost = 1, lost
+    await town.look()
+    assert (town.scaling.written, [name for name, _ in town.trail.told()]) == ([], ["unique.requested", "unique.refused"])
+    assert town.trail.told()[-1][1] == why
+    assert (town.scaler.lead, town.scaler.counters.failures) == (lost, {"not leading": 1})
+    town.leadership.left = None
+    await town.look()
+    assert town.scaling.written == [(APP, 3)]
 
 
 @pytest.mark.parametrize(
