@@ -27,7 +27,7 @@ from octopus.core.errors import (
 )
 from octopus.core.names import parse_user_name
 from octopus.core.policy import Policy
-from octopus.core.types import Allow, AuditEvent, Connection, Deny, Identity, SessionRequest, Target, TargetName, terminal_key
+from octopus.core.types import Allow, AuditEvent, Connection, Deny, Identity, RequestKind, SessionRequest, Target, TargetName, terminal_key
 
 MaySee = Callable[[str, Mapping[str, str]], bool]
 """Whether the person may learn of an app: its id and labels."""
@@ -192,7 +192,8 @@ class ControlPlane:
         return decision
 
     async def _begin(self, call: AdmitCall, target: Target, allow: Allow) -> Admission:
-        admission = Admission(session=call.session, target=target, allow=allow)
+        kind, command = RequestKind(call.request.kind).value, call.request.command or ""
+        admission = Admission(session=call.session, target=target, allow=allow, kind=kind, command=command)
         self.live.add(
             LiveSession(session=call.session, identity=call.identity, connection=call.connection, admission=admission, since=self._clock())
         )

@@ -46,11 +46,16 @@ class Candidate(Value, frozen=True, kw_only=True):
 
 
 class Admission(Value, frozen=True, kw_only=True):
-    """A session that may begin: it is on the audit trail and in the live-session table."""
+    """A session that may begin: it is on the audit trail and in the live-session table.
+
+    ``kind`` and ``command`` are what was asked for, "" from a gateway before an upgrade.
+    """
 
     session: str
     target: Target
     allow: Allow
+    kind: str = ""
+    command: str = ""
 
 
 class LiveSession(Value, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from octopus.core.errors import (
     OctopusError,
     TooManySessions,
 )
-from octopus.core.types import AuditEvent
+from octopus.core.types import AuditEvent, RequestKind, SessionRequest
 from octopus.session.plane_calls import PlaneCalls
 from octopus.session.plane_client import PlaneClient
 from tests.plane_parts import ALICE, CONNECTION, MALLORY, NOON, SHELL, attempt, command, ended, events_of, in_process, target, trail
@@ -100,6 +100,15 @@ async def test_a_session_is_on_the_trail_before_it_begins(planes: Callable[..., 
     assert (requested["event"], requested["rule"], requested["kind"]) == ("session.requested", "policy[0]", "exec")
     assert requested["target"] == {"app": "/web", "task": "web.1", "agent": "agent-1", "container": ""}
     assert (ran["event"], ran["command"]) == ("exec", "ls\n'\x1b")
+
+
+async def test_what_is_live_says_what_was_asked_for(planes: Callable[..., Planes]) -> None:
+    """A transfer or a log starts no command: who looks at live sessions sees what they are all the same."""
+    asked = SessionRequest(kind=RequestKind.SCP, command="scp -f /tmp")
+    async with planes() as (plane, control):
+        await plane.admit("s-1", ALICE, CONNECTION, "web.1", asked)
+        [live] = control.live.all()
+        assert (live.admission.kind, live.admission.command, live.admission.allow.spec.command) == ("scp", "scp -f /tmp", None)
 
 
 async def test_admitted_twice_is_admitted_once(planes: Callable[..., Planes], tmp_path: Path) -> None:

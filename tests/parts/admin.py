@@ -145,7 +145,13 @@ def live_session(session: str, *, login: str = "bob", task: str = "web.1", comma
         session=session,
         identity=Identity(login=login, method="password"),
         connection=Connection(id="c-1", client="10.0.0.1:4000", worker="w-1"),
-        admission=Admission(session=session, target=target, allow=Allow(spec=spec, rule="policy[0]")),
+        admission=Admission(
+            session=session,
+            target=target,
+            allow=Allow(spec=spec, rule="policy[0]"),
+            kind="shell" if command is None else "exec",
+            command=command or "",
+        ),
         since=since or time.time(),
     )
 
