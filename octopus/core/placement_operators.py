@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import msgspec
 
+from octopus.core.backtracking import ways
 from octopus.core.placement_json import Fields
 from octopus.core.placement_rules import Rules
 
@@ -19,6 +20,8 @@ _INT = re.compile(r"[+-]?[0-9]{1,10}")
 _IS = re.compile(r"[a-zA-Z0-9_/.-]*")
 MAX_PATTERN = 1000
 MAX_REPEATS = 8
+MOST_WAYS = 5_000_000
+"""Ways of trying a pattern: so many take Python about 0.1 s."""
 _REPEATED_GROUP = re.compile(r"\)(?:[*+]|\{[0-9]*,\}|\{[0-9]*,[0-9]{2,}\})")
 _REPEAT = re.compile(r"(?<!\\)(?:[*+]|\{[0-9]*,)")
 
@@ -46,12 +49,12 @@ def pattern(text: str) -> re.Pattern[str] | None:
     """Return a pattern for ``fullmatch``, as Java's ``String.matches``; None for what cannot be evaluated here.
 
     That is what Python does not read (some constructs of Java), and what could take for ever on a long name: a repeated group,
-    very many repeats.
+    very many repeats, or many that may share what they match.
     """
     if len(text) > MAX_PATTERN or len(_REPEAT.findall(text)) > MAX_REPEATS or _REPEATED_GROUP.search(text):
         return None
     try:
-        return re.compile(text)
+        return re.compile(text) if ways(text) <= MOST_WAYS else None
     except (re.error, OverflowError, RecursionError):
         return None
 

@@ -331,6 +331,54 @@ def test_javas_whole_numbers(text: str, wanted: int | None) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        ".*.*.*.*.*!",
+        "a?" * 30 + "a" * 30,
+        "(a|aa)" * 30,
+        "(?:a|ab)?" * 20,
+        "(.*){7}!",
+        "(?x)( a + ) + !",
+        "(?x)(a|ab) {2,9} (a|ab) {2,9}",
+        "(((((a|b?){9}){9}){9}){9}){9}",
+        "(x)(?(1)a+|b)",
+        "(?:(x)(?(1)a|b)|c)",
+        "(?:(x)(?(1)a|b)){2}",
+    ],
+)
+def test_patterns_that_could_be_tried_in_very_many_ways(text: str) -> None:
+    """None of them fits a long name soon: the others of the process would wait for minutes, or for ever."""
+    assert pattern(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        (".*\\.rack[0-9]+\\.(eu|us)-.*", "a.rack12.eu-west"),
+        ("agent-(1|2|3|17)\\.example", "agent-17.example"),
+        ("|".join(f"host{number}" for number in range(100)), "host99"),
+        ("(?:ab){2}c?(?=.)(?!x).*", "ababcd"),
+        ("(?:[a-z]{1,20}-){2}[0-9]{3}", "us-east-001"),
+        ("(a|b){1,3}", "aba"),
+        ("(ab?){3}", "aaba"),
+        ("(?i:RACK)[0-9]??", "rack1"),
+    ],
+)
+def test_patterns_that_people_write(text: str, fits: str) -> None:
+    """They are evaluated, however many names they list."""
+    found = pattern(text)
+    assert found is not None
+    assert found.fullmatch(fits)
+
+
+def test_groups_that_give_nothing_back() -> None:
+    """As Java has them."""
+    found = pattern("(?>ab|a)c[x-z]*+")
+    assert found is not None
+    assert found.fullmatch("abcxyz")
+
+
+@pytest.mark.parametrize(
     "text", ["(a+)+", "(a|a)*b", "(", "x" * 1001, "a*" * 9, "(a){2,}", "(a){1,50}", "[", "(?P<n>x)(?P<n>y)", "a{99999999999}"]
 )
 def test_patterns_that_are_not_evaluated(text: str) -> None:
