@@ -88,11 +88,12 @@ class FewTasks:
 
 
 def policy(max_sessions: int = 0) -> Policy:
-    """Return the one rule: dev may have a shell in /web and run commands in /web and /db."""
+    """Return the rules: dev may have a shell and download in /web, and run commands in /web and /db."""
     allow = frozenset({RequestKind.EXEC})
+    more = frozenset({RequestKind.SHELL, RequestKind.DOWNLOAD})
     return Policy(
         [
-            Rule(groups=frozenset({"dev"}), apps=("/web",), allow=allow | {RequestKind.SHELL}, max_sessions=max_sessions),
+            Rule(groups=frozenset({"dev"}), apps=("/web",), allow=allow | more, max_sessions=max_sessions),
             Rule(groups=frozenset({"dev"}), apps=("/db",), allow=allow),
         ]
     )
