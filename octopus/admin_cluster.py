@@ -104,6 +104,7 @@ class TasksHere:
             rule=rule,
             why=why,
             ssh=f"ssh{port} {who}" if may & SHELLS else "",
+            logs=f"ssh{port} -s {who} logs -f" if RequestKind.LOGS in may else "",
             scp=f"scp{port.replace('-p', '-P')} FILE {files}" if may & FILES else "",
         )
 

@@ -45,7 +45,7 @@ class SessionsPage(Value, frozen=True, kw_only=True):
 class TaskLine(Value, frozen=True, kw_only=True):
     """One running task. ``may`` is what the person may do there, by ``rule``; ``why`` says why not, where there is nothing.
 
-    ``ssh`` and ``scp`` are lines to copy, "" where the rule allows none.
+    ``ssh``, ``scp`` and ``logs`` are lines to copy, "" where the rule allows none.
     """
 
     app: str
@@ -57,6 +57,7 @@ class TaskLine(Value, frozen=True, kw_only=True):
     why: str
     ssh: str
     scp: str
+    logs: str
 
 
 class TasksPage(Value, frozen=True, kw_only=True):

@@ -195,12 +195,23 @@ async def test_tasks_say_how_to_enter_them_or_why_not(here: Admin) -> None:
     alice = {one["task"]: one for one in (await here.client.get("/api/v1/tasks")).json()["tasks"]}
     assert alice["web.1"]["ssh"] == "ssh -p 2222 alice+web.1@127.0.0.1"
     assert alice["web.1"]["scp"] == "scp -P 2222 FILE alice+web.1@127.0.0.1:/tmp/"
+    assert alice["web.1"]["logs"] == ""
     assert (alice["web.1"]["may"], alice["web.1"]["rule"]) == (["download", "exec", "shell"], "policy[0]")
     assert (alice["db.1"]["may"], alice["db.1"]["why"]) == ([], "no rule of the policy speaks of you and this app")
     await here.log_in("bob")
     bob = {one["task"]: one for one in (await here.client.get("/api/v1/tasks?text=db")).json()["tasks"]}
     assert [(one["rule"], one["why"], one["ssh"]) for one in bob.values()] == [("policy[1]", "{rule} denies it", "")]
     assert "policy[1] denies it" in (await here.client.get("/tasks")).text
+
+
+async def test_who_may_only_read_the_log_is_given_that_line(tmp_path: Path) -> None:
+    """Where there is no shell to enter, the page shows the line that there is."""
+    rule = '[[policy]]\nusers = ["alice"]\napps = ["/db"]\nallow = ["logs"]'
+    async with admin(tmp_path, cluster=small_cluster(tasks=[("/db", "db.1")]), more=rule) as here:
+        await here.log_in("alice")
+        [one] = (await here.client.get("/api/v1/tasks")).json()["tasks"]
+        assert (one["ssh"], one["scp"], one["logs"]) == ("", "", "ssh -p 2222 -s alice+db.1@127.0.0.1 logs -f")
+        assert one["logs"] in (await here.client.get("/tasks")).text
 
 
 async def test_capacity_is_shown_and_simulated(here: Admin) -> None:
