@@ -138,7 +138,7 @@ def kill(
 ) -> None:
     """End a live session.
 
-    Asks the gateway that runs with this configuration; only its own user may (sudo -u octopus octopus kill …). On the audit trail
+    Asks the gateway that runs with this configuration; only its own user may (runuser -u octopus -- octopus kill …). On the audit trail
     it is admin.kill.
     """
     from octopus import operations

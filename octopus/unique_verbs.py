@@ -74,7 +74,7 @@ def scale(
     """Scale an app to the hosts that can take it, now.
 
     By the daemon's rules: never down, never into a deployment, never by force. Asks the gateway that runs with this configuration;
-    only its own user may (sudo -u octopus octopus unique scale …). On the audit trail it is unique.scaled or unique.refused, with
+    only its own user may (runuser -u octopus -- octopus unique scale …). On the audit trail it is unique.scaled or unique.refused, with
     who asked. Exit status 0 when it was scaled, 1 when not, with the reason.
     """
     from octopus import operations

@@ -68,7 +68,7 @@ def test_the_readme_makes_host_keys_that_the_service_can_read() -> None:
     steps = (UNITS.parent / "README.md").read_text().partition("## For your own cluster")[2].split("```")[1]
     assert steps.index("systemd-sysusers") < steps.index("install -d -o octopus") < steps.index("hostkeys create")
     for verb in ("hostkeys create", "check"):
-        assert f"sudo -u octopus {PROGRAM} {verb}" in steps
+        assert f"runuser -u octopus -- {PROGRAM} {verb}" in steps
 
 
 def test_pruning_reads_what_the_service_reads() -> None:
