@@ -18,6 +18,8 @@ from octopus.engine.limits import deadline, faults
 from octopus.engine.transport import ByteStream
 from octopus.engine.wire import Container
 
+READ = 32 * 1024
+"""Bytes at once: each short line is a chunk and a frame, and who types in another session waits while so many are taken apart."""
 NOT_KEPT = "this container's log goes elsewhere: its logging driver keeps nothing that could be read here"
 
 
@@ -40,7 +42,7 @@ class DockerLog:
             await self._stream.write(f"GET {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n".encode())
             # Some engines answer a follower only when there is a line.
             async with nullcontext() if self._query.follow else deadline(self._engine.agent, "logs", self._engine.limits.call):
-                body = await answered(self._stream, self._engine.limits.read)
+                body = await answered(self._stream, READ)
             if body.head.status != 200:
                 await self._refuse(body)
             frames = None if self._tty else FrameDecoder()
