@@ -29,6 +29,9 @@ from octopus.core.task_index import TaskIndex
 SLICE = 1000
 """Entries applied between two yields: about 2 ms."""
 
+Reserved = tuple[tuple[str, Amounts], ...]
+"""What a task uses of reservations, by role."""
+
 REREGISTRATION = 600.0
 """Seconds a new leader gives agents to come back (Mesos' own default), where it does not list those it waits for."""
 
@@ -164,14 +167,18 @@ class Cluster:
 
     def _added(self, task: Task) -> None:
         if task.state in LIVE_STATES:
+            known = self.tasks.get(task.framework, task.id)
             self._put(task)
+            self._reserve(task.agent, () if known is None else known.reserved, task.reserved)
 
     def _updated(self, event: TaskUpdated) -> None:
         task = self.tasks.get(event.framework, event.task)
         if task is None:
             return
         if event.state not in LIVE_STATES:
-            self.tasks.remove(task.framework, task.id)
+            self._over(task)
+            if event.agent_lost:
+                self._lost(task.agent)
             return
         changed = msgspec.structs.replace(task, state=event.state)
         if event.container:
@@ -217,7 +224,28 @@ class Cluster:
     def _remove_where(self, field: str, value: str) -> None:
         for task in self.tasks:
             if getattr(task, field) == value:
-                self.tasks.remove(task.framework, task.id)
+                self._over(task)
+
+    def _over(self, task: Task) -> None:
+        self.tasks.remove(task.framework, task.id)
+        self._reserve(task.agent, task.reserved, ())
+
+    def _reserve(self, agent_id: str, before: Reserved, after: Reserved) -> None:
+        """Keep what is used of an agent's reservations true between two snapshots."""
+        agent = self.agents.get(agent_id)
+        if agent is None or agent.reserved_used is None or before == after:
+            return
+        used = dict(agent.reserved_used)
+        for role, amounts in before:
+            used[role] = used.get(role, NOTHING) - amounts
+        for role, amounts in after:
+            used[role] = used.get(role, NOTHING) + amounts
+        self.agents[agent_id] = msgspec.structs.replace(agent, reserved_used=used)
+
+    def _lost(self, agent_id: str) -> None:
+        """Take an agent for disconnected until it is added again, or removed: its tasks are gone, and what they used is not free."""
+        if agent := self.agents.get(agent_id):
+            self.agents[agent_id] = msgspec.structs.replace(agent, active=False)
 
     def _kept(self, awaited: frozenset[str]) -> Iterator[Agent]:
         return (agent for agent_id, agent in self.agents.items() if agent_id in awaited)

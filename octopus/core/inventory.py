@@ -55,7 +55,8 @@ class Task(msgspec.Struct, frozen=True, gc=False):
 
     ``container`` is the Mesos container id ("" where the master does not say), ``parents`` a pod's outer containers, nearest first.
     ``app`` is what policy decides on, but only where ``confirmed``: otherwise it is a guess from the task's id, good for finding
-    the task and for nothing else (see ``core.joining``). ``amounts`` is what it uses, without ``ports``.
+    the task and for nothing else (see ``core.joining``). ``amounts`` is what it uses, without ``ports``; ``reserved`` what of both is
+    of a reservation, by role, where the master says it (v1).
     """
 
     id: str
@@ -74,6 +75,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     app: str = ""
     confirmed: bool = False
     amounts: Amounts = NOTHING
+    reserved: tuple[tuple[str, Amounts], ...] = ()
 
     @property
     def running(self) -> bool:

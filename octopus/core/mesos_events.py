@@ -12,6 +12,9 @@ from octopus.core.inventory import LIVE_STATES, Agent, Snapshot, Task, used_by_a
 from octopus.core.mesos_v1_wire import AgentFacts, V1Agent, V1Task, agent_of, task_of
 from octopus.core.wire import Entries, IdValue, Status, container_ids, read_json
 
+AGENT_LOST = frozenset({"REASON_AGENT_REMOVED", "REASON_SLAVE_REMOVED"})
+"""The master's reason for TASK_UNREACHABLE, or TASK_LOST for frameworks that know no such state (``markUnreachable``)."""
+
 
 class _FrameworkInfo(msgspec.Struct):
     id: IdValue
@@ -62,7 +65,10 @@ class TaskAdded(msgspec.Struct, frozen=True):
 
 
 class TaskUpdated(msgspec.Struct, frozen=True):
-    """A task's new state; ``container`` is "" where the status names none. ``at`` in seconds since 1970."""
+    """A task's new state; ``container`` is "" where the status names none. ``at`` in seconds since 1970.
+
+    ``agent_lost``: it is so because its agent cannot be reached, which is told by no event of its own.
+    """
 
     framework: str
     task: str
@@ -70,6 +76,7 @@ class TaskUpdated(msgspec.Struct, frozen=True):
     at: float = 0.0
     container: str = ""
     parents: tuple[str, ...] = ()
+    agent_lost: bool = False
 
 
 class AgentAdded(msgspec.Struct, frozen=True):
@@ -106,6 +113,7 @@ class _TaskAdded(msgspec.Struct):
 
 class _UpdatedStatus(Status):
     task_id: IdValue = msgspec.field(default_factory=IdValue)
+    reason: str = ""
 
 
 class _TaskUpdated(msgspec.Struct):
@@ -187,6 +195,7 @@ def _task_updated(update: _TaskUpdated) -> TaskUpdated:
         at=status.timestamp,
         container=container,
         parents=parents,
+        agent_lost=status.reason in AGENT_LOST,
     )
 
 

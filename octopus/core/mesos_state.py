@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 import msgspec
 
 from octopus.core.inventory import LIVE_STATES, Agent, Snapshot, Task, used_by_agent
-from octopus.core.resource_wire import Domain, DrainState, Resource, V0Resources, by_role
-from octopus.core.resources import NOTHING, UNRESERVED, Amounts, Attribute, total
+from octopus.core.resource_wire import Domain, DrainState, Resource, V0Resources, kept
+from octopus.core.resources import NOTHING, Amounts, Attribute, total
 from octopus.core.wire import ContainerType, Entries, Label, Status, address, place, port_ranges, ports, read_json
 
 
@@ -25,6 +26,8 @@ class _Agent(msgspec.Struct):
     offered_resources: V0Resources | None = None
     reserved_resources: dict[str, V0Resources] = {}
     used_resources_full: list[Resource] | None = None
+    reserved_resources_full: dict[str, list[Resource]] | None = None
+    unreserved_resources_full: list[Resource] | None = None
     active: bool = True
     deactivated: bool = False
     drain_info: DrainState | None = None
@@ -110,7 +113,7 @@ def decode_tasks(body: bytes, source: str = "Mesos /tasks") -> list[Task]:
 
 def _agent(item: _Agent, by_tasks: Amounts) -> Agent:
     prefix, ip, port = address(item.pid)
-    reserved = {role: each.amounts() for role, each in item.reserved_resources.items()}
+    reserved, reserved_used = _reserved(item)
     return Agent(
         id=item.id,
         hostname=item.hostname,
@@ -120,7 +123,7 @@ def _agent(item: _Agent, by_tasks: Amounts) -> Agent:
         attributes=_attributes(item.attributes),
         total=_amounts(item.resources),
         reserved=reserved,
-        reserved_used=_reserved_used(item) if reserved else {},
+        reserved_used=reserved_used,
         others=_amounts(item.used_resources) - by_tasks,
         offered=_amounts(item.offered_resources),
         active=item.active,
@@ -137,11 +140,15 @@ def _attributes(told: Mapping[str, object]) -> dict[str, Attribute]:
     return {name: value for name, value in told.items() if isinstance(value, str | int | float)}
 
 
-def _reserved_used(item: _Agent) -> dict[str, Amounts] | None:
-    """Return what is used of each role's reservation; None where used resources are told without their roles."""
+def _reserved(item: _Agent) -> tuple[dict[str, Amounts], dict[str, Amounts] | None]:
+    """Return what is kept for each role, and what of that is used; None where used resources are told without their roles."""
+    if item.used_resources_full is not None and item.reserved_resources_full is not None:
+        listed = [*chain.from_iterable(item.reserved_resources_full.values()), *(item.unreserved_resources_full or ())]
+        return kept(listed), kept(item.used_resources_full)
+    reserved = {role: each.amounts() for role, each in item.reserved_resources.items()}
     if item.used_resources_full is None:
-        return None
-    return {role: each for role, each in by_role(item.used_resources_full).items() if role != UNRESERVED}
+        return reserved, None if reserved else {}
+    return reserved, kept(item.used_resources_full, apart=False)
 
 
 def _amounts(resources: V0Resources | None) -> Amounts:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from octopus.core.inventory import Agent, Task
-from octopus.core.resource_wire import Domain, DrainState, Resource, V1Attribute, attributes, by_role, in_all
-from octopus.core.resources import NOTHING, UNRESERVED, Amounts
+from octopus.core.resource_wire import Domain, DrainState, Resource, V1Attribute, attributes, in_all, kept
+from octopus.core.resources import NOTHING, Amounts
 from octopus.core.wire import ContainerType, IdValue, Label, PortRange, Status, address, place, ports
 
 
@@ -62,7 +62,6 @@ def agent_of(item: V1Agent, used: Mapping[str, Amounts] | None = None) -> Agent:
     """Return an agent. ``used`` is what tasks use, by the agent's id; without it nothing is known of what others use."""
     prefix, ip, port = address(item.pid)
     found = item.agent_info
-    reserved, allocated = by_role(item.total_resources), by_role(item.allocated_resources)
     return Agent(
         id=found.id.value,
         hostname=found.hostname,
@@ -71,8 +70,8 @@ def agent_of(item: V1Agent, used: Mapping[str, Amounts] | None = None) -> Agent:
         prefix=prefix,
         attributes=attributes(found.attributes),
         total=in_all(item.total_resources),
-        reserved={role: each for role, each in reserved.items() if role != UNRESERVED},
-        reserved_used={role: each for role, each in allocated.items() if role != UNRESERVED},
+        reserved=kept(item.total_resources),
+        reserved_used=kept(item.allocated_resources),
         others=NOTHING if used is None else in_all(item.allocated_resources) - used.get(found.id.value, NOTHING),
         offered=in_all(item.offered_resources),
         active=item.active,
@@ -102,4 +101,5 @@ def task_of(item: V1Task) -> Task:
         ports=ports(PortRange(*each) for each in amounts.ports),
         labels={label.key: label.value for label in item.labels.labels} if item.labels else {},
         amounts=msgspec.structs.replace(amounts, ports=()),
+        reserved=tuple(kept(item.resources).items()),
     )

@@ -13,6 +13,9 @@ import msgspec
 from octopus.core.resources import NOTHING, UNRESERVED, Amounts, Attribute, milli, ranges
 from octopus.core.wire import Label, PortRange, port_ranges
 
+APART = ""
+"""Whose a volume is, a disk of its own, or what is kept for one instance: no role's, so that no framework is taken to see it."""
+
 MARATHON_LABELS = frozenset({"marathon_framework_id", "marathon_task_id"})
 """A reservation with such a label belongs to one instance of a resident app, and to no other."""
 
@@ -95,13 +98,19 @@ class Resource(msgspec.Struct):
         return Amounts(ports=parts) if self.name == "ports" else named.get(self.name, NOTHING)
 
 
-def by_role(resources: Iterable[Resource]) -> dict[str, Amounts]:
-    """Return what there is for each role, ``*`` for all. What an app without volumes cannot use counts for no role."""
+def by_role(resources: Iterable[Resource], *, apart: bool = True) -> dict[str, Amounts]:
+    """Return what there is for each role, ``*`` for all; under APART, unless not ``apart``, what an app without volumes cannot use."""
     found: dict[str, Amounts] = {}
     for each in resources:
-        if each.revocable is None and not each.taken_apart:
-            found[each.owner] = found.get(each.owner, NOTHING) + each.amounts()
+        if each.revocable is None:
+            owner = APART if apart and each.taken_apart else each.owner
+            found[owner] = found.get(owner, NOTHING) + each.amounts()
     return found
+
+
+def kept(resources: Iterable[Resource], *, apart: bool = True) -> dict[str, Amounts]:
+    """Return the same but for what is nobody's."""
+    return {role: each for role, each in by_role(resources, apart=apart).items() if role != UNRESERVED and each != NOTHING}
 
 
 def in_all(resources: Iterable[Resource]) -> Amounts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from octopus.core.cluster import SLICE, Cluster, awaited_agents
 from octopus.core.decoders import RecordIO
-from octopus.core.inventory import RUNNING, Agent, MarathonSnapshot, MarathonTask, Snapshot, Task
+from octopus.core.inventory import RUNNING, Agent, MarathonSnapshot, MarathonTask, Snapshot, Task, used_by_agent
 from octopus.core.mesos_events import (
     AgentAdded,
     AgentRemoved,
@@ -22,6 +24,8 @@ from octopus.core.mesos_events import (
     decode_subscribed,
 )
 from octopus.core.mesos_state import decode_state
+from octopus.core.placement_offers import free_by_role, offers
+from octopus.core.placement_rules import Rules
 from octopus.core.resources import Amounts
 from octopus.core.task_index import BULK, TaskIndex
 from tests.wire_data import mesos
@@ -74,6 +78,51 @@ def test_an_agent_that_comes_back_brings_its_tasks_first() -> None:
     assert cluster.agent(task) == Agent("S1", "agent-1")
     cluster.apply(AgentRemoved("S1"))
     assert (_ids(cluster), cluster.agents) == (set(), {})
+
+
+def _free(cluster: Cluster) -> dict[str, int]:
+    agent = cluster.agents["S1"]
+    free, sure = free_by_role(agent, used_by_agent(cluster.tasks).get("S1", Amounts()) + agent.others)
+    assert free == sure
+    return {role: each.cpus for role, each in free.items()}
+
+
+def test_what_tasks_use_of_a_reservation_is_true_between_snapshots() -> None:
+    """Events tell of tasks only: each takes from the reservation it is of, once, and gives it back when it is over."""
+    cluster = Cluster()
+    kept = {"web": Amounts(4000)}
+    cluster.replace(Snapshot(agents=[Agent("S1", "a", total=Amounts(6000), reserved=kept, reserved_used={})]))
+    reserved = _task("t", amounts=Amounts(3000), reserved=(("web", Amounts(3000)),))
+    for task in (reserved, reserved, _task("u", amounts=Amounts(1000))):
+        cluster.apply(TaskAdded(task))
+    assert _free(cluster) == {"web": 1000, "*": 1000}
+    cluster.apply(TaskUpdated("f", "t", "TASK_FAILED"))
+    assert _free(cluster) == {"web": 4000, "*": 1000}
+    cluster.apply(TaskAdded(reserved))
+    cluster.apply(FrameworkRemoved("f"))
+    assert _free(cluster) == {"web": 4000, "*": 2000}
+    cluster.apply(TaskAdded(msgspec.structs.replace(reserved, agent="S9")))
+    cluster.apply(AgentRemoved("S9"))
+    assert _free(cluster) == {"web": 4000, "*": 2000}
+
+
+@pytest.mark.parametrize(("state", "reason"), [("TASK_UNREACHABLE", "REASON_AGENT_REMOVED"), ("TASK_LOST", "REASON_SLAVE_REMOVED")])
+def test_an_agent_that_cannot_be_reached_is_not_free(state: str, reason: str) -> None:
+    """Only its tasks' ends tell of it: it takes nothing until it is back."""
+    cluster = Cluster()
+    cluster.replace(Snapshot(agents=[Agent("S1", "a", total=Amounts(6000))], tasks=[_task("t"), _task("u")]))
+    status = {"task_id": {"value": "t"}, "state": state, "reason": reason}
+    told = {"type": "TASK_UPDATED", "task_updated": {"framework_id": {"value": "f"}, "status": status, "state": state}}
+    event = decode_event(json.dumps(told).encode())
+    assert event is not None
+    cluster.apply(event)
+    [offer] = offers(cluster.agents.values(), cluster.tasks, Rules())
+    assert offer.withheld == "disconnected"
+    cluster.apply(AgentRemoved("S1"))
+    cluster.apply(TaskAdded(_task("t")))
+    cluster.apply(event)
+    cluster.apply(AgentAdded(Agent("S1", "a")))
+    assert cluster.agents["S1"].active
 
 
 def test_a_task_lives_through_its_states() -> None:

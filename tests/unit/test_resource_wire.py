@@ -10,7 +10,8 @@ import pytest
 from octopus.core.inventory import Agent
 from octopus.core.mesos_events import decode_get_state
 from octopus.core.mesos_state import decode_state
-from octopus.core.resource_wire import Resource, V1Attribute, attributes, by_role, in_all
+from octopus.core.placement_offers import free_by_role
+from octopus.core.resource_wire import APART, Resource, V1Attribute, attributes, by_role, in_all
 from octopus.core.resources import NOTHING, Amounts, shown
 from tests.wire_data import mesos
 
@@ -35,8 +36,9 @@ EVERYTHING = [CPUS, STATIC, REFINED, OWNED, VOLUME, MOUNT, SPARE, PORTS, CUSTOM]
 
 
 def test_resources_count_for_the_role_they_are_reserved_for() -> None:
-    """The last reservation counts; volumes, other disks, a resident instance's own and revocable ones are for no role."""
+    """The last reservation counts; volumes, other disks and a resident instance's own are for no role, revocable ones are left out."""
     found = by_role(msgspec.convert(EVERYTHING, list[Resource]))
+    assert found.pop(APART) == Amounts(0, 9_000, 12_000)
     assert found == {"*": Amounts(cpus=4000, ports=((1, 5),)), "web": Amounts(cpus=2000), "eng/ci": Amounts(cpus=1000)}
 
 
@@ -124,6 +126,34 @@ def test_use_of_reservations_is_known_only_by_the_full_lists() -> None:
     assert v0_agent(reserved_resources=reserved).reserved_used is None
     full = v0_agent(reserved_resources=reserved, used_resources_full=[CPUS, STATIC])
     assert full.reserved_used == {"web": Amounts(cpus=2000)}
+
+
+def test_the_full_lists_of_v0_tell_volumes_apart() -> None:
+    """What is reserved, by its entries: a resident instance's own is not free for its role, used or not."""
+    lists = {
+        "reserved_resources": {"web": {"cpus": 2, "mem": 9}},
+        "reserved_resources_full": {"web": [STATIC, OWNED]},
+        "unreserved_resources_full": [CPUS, MOUNT],
+    }
+    agent = v0_agent(**lists, used_resources_full=[STATIC])
+    assert (agent.reserved, agent.reserved_used) == (
+        {"web": Amounts(cpus=2000), APART: Amounts(0, 9000, 7000)},
+        {"web": Amounts(cpus=2000)},
+    )
+    early = v0_agent(reserved_resources=lists["reserved_resources"], used_resources_full=[STATIC, OWNED])
+    assert early.reserved_used == {"web": Amounts(2000, 9000)}
+
+
+def test_what_is_set_apart_is_free_for_nobody() -> None:
+    """A disk of its own, a volume and what is kept for one resident instance are no part of what is free, while unused as while used."""
+    for allocated in ([], [OWNED, VOLUME]):
+        info = {"id": {"value": "S1"}, "hostname": "h"}
+        wire = {"agent_info": info, "total_resources": EVERYTHING, "allocated_resources": allocated}
+        state = {"get_tasks": {}, "get_agents": {"agents": [wire]}, "get_frameworks": {}}
+        [found] = decode_get_state(json.dumps({"get_state": state}).encode()).agents
+        free, sure = free_by_role(found, found.others)
+        assert free == sure
+        assert (free["*"], free["web"]) == (Amounts(cpus=4000, ports=((1, 5),)), Amounts(cpus=2000))
 
 
 def test_an_odd_attribute_costs_only_itself() -> None:
