@@ -52,7 +52,8 @@ def awaited_agents(snapshot: Snapshot, known: Mapping[str, Agent], now: float) -
 class Cluster:
     """Agents, tasks and apps. ``marathon`` says whether a Marathon is configured, and so is the authority on apps.
 
-    ``awaited`` are the agents that have not come back since a failover: what is known of them is from before it.
+    ``awaited`` are the agents that have not come back since a failover: what is known of them is from before it. ``begun`` counts the
+    snapshots that were begun to be applied.
     """
 
     def __init__(self, *, marathon: bool = False) -> None:
@@ -66,6 +67,7 @@ class Cluster:
         self._strings: dict[str, str] = {}
         self._amounts: dict[Amounts, Amounts] = {}
         self._read: set[str] = set()
+        self.begun = self._whole = 0
         self._plan = Plan()
         self._now = 0.0
 
@@ -73,6 +75,11 @@ class Cluster:
     def ready(self) -> bool:
         """Whether every configured source has been read once. What was known before it went away goes on being served."""
         return self._read >= ({"mesos"} if self._marathon is None else {"mesos", "marathon"})
+
+    @property
+    def whole(self) -> bool:
+        """Whether agents and tasks are of one moment: no snapshot of them is half applied."""
+        return self.begun == self._whole
 
     def agent(self, task: Task) -> Agent | None:
         """Return the agent a task runs on, None while it is not known."""
@@ -95,6 +102,7 @@ class Cluster:
 
     def replacing(self, snapshot: Snapshot, now: float = 0.0) -> Iterator[None]:
         """Apply a whole snapshot of Mesos (or of one engine), yielding after each slice. ``now`` in seconds since 1970."""
+        self.begun += 1
         awaited = awaited_agents(snapshot, self.agents, now)
         self._frameworks = {**self._frameworks, **snapshot.frameworks} if awaited else dict(snapshot.frameworks)
         self._strings, self._amounts = {}, {}
@@ -115,6 +123,7 @@ class Cluster:
             if count % SLICE == SLICE - 1:
                 yield
         self.tasks.end_bulk()
+        self._whole = self.begun
         self._read.add("mesos")
 
     def plan(self, windows: Iterable[Window], now: float) -> None:

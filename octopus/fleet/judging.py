@@ -40,13 +40,17 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def watched(cluster: Cluster, *, complete: bool = True) -> Seen:
-    """Return what judging needs of a cluster, taken in slices, so that nobody waits for 100,000 tasks. ``complete``: its feeds work."""
+    """Return what judging needs of a cluster, taken in slices, so that nobody waits for 100,000 tasks. ``complete``: its feeds work.
+
+    Where a snapshot is applied meanwhile agents and tasks are of two moments: what runs on an agent may be missing, so it is not complete.
+    """
     tasks: list[Task] = []
+    begun, whole = cluster.begun, cluster.whole
     source = iter(cluster.tasks)
     while part := list(islice(source, SLICE)):
         tasks += part
         await asyncio.sleep(0)
-    return seen(cluster, complete=complete, tasks=tasks)
+    return seen(cluster, complete=complete and whole and cluster.begun == begun, tasks=tasks)
 
 
 def seen(cluster: Cluster, *, complete: bool = True, tasks: list[Task] | None = None) -> Seen:

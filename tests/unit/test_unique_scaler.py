@@ -17,8 +17,11 @@ from octopus.core.errors import (
     OctopusError,
     OrchestratorUnavailable,
 )
+from octopus.core.inventory import Snapshot, Task
 from octopus.core.placement_operators import Constraint
+from octopus.core.resources import Amounts
 from octopus.core.unique_actions import Did, Lead
+from octopus.fleet.judging import SLICE, watched
 from tests.parts.fleet import NOW, STATSD, FakeLeadership, Town, agent
 
 APP = "/ops/statsd"
@@ -459,3 +462,35 @@ async def test_a_person_asks_in_vain() -> None:
         action = await town.scaler.scale(APP, "alice")
         assert (action.did, action.why) == (Did.REFUSED, f"this gateway does not lead: {why}")
     assert town.scaling.written == []
+
+
+async def test_nothing_is_done_between_two_moments() -> None:
+    """While a large snapshot is half applied, agents are of one moment and tasks of another: what runs on them is not known."""
+    town = Town(A, B, C)
+    town.run_on(APP, "a", "b")
+    town.read()
+    tasks = [Task(f"t{at}", "f", "c-S", "TASK_RUNNING", amounts=Amounts(1)) for at in range(2 * SLICE)]
+    full = [Task(f"x{at}", "f", "c-S", "TASK_RUNNING", amounts=Amounts(1000)) for at in range(4)]
+    applying = town.cluster.replacing(Snapshot(agents=list(town.agents.values()), tasks=[*tasks, *full]), town.now)
+    next(applying)
+    await town.look(read=False)
+    assert (town.scaling.written, town.scaler.judgement.complete) == ([], False)
+    for _ in applying:
+        pass
+    await town.look(read=False)
+    assert (town.scaling.written, town.scaler.judgement.complete) == ([], True)
+
+
+async def test_nothing_is_done_on_a_snapshot_that_came_while_it_was_looked_at() -> None:
+    """The tasks were taken before it and the agents after."""
+    town = Town(A, B, C)
+    town.run_on(APP, "a", "b")
+    town.read()
+    tasks = [Task(f"t{at}", "f", "a-S", "TASK_RUNNING", amounts=Amounts(1)) for at in range(SLICE)]
+    town.cluster.learn(tasks)
+    looking = asyncio.create_task(watched(town.cluster))
+    await asyncio.sleep(0)
+    assert not looking.done()
+    town.read()
+    assert not (await looking).complete
+    assert (await watched(town.cluster)).complete
