@@ -62,5 +62,4 @@ class Plan:
 
     def covers(self, agent: Agent, now: float) -> bool:
         """Whether the agent is in maintenance at ``now`` (seconds since 1970)."""
-        named, unnamed = self._by_host.get(agent.hostname.casefold(), ()), self._by_host.get("", ())
-        return any(window.covers(agent, now) for window in (*named, *unnamed))
+        return any(window.covers(agent, now) for window in self._by_host.get(agent.hostname.casefold(), ()))

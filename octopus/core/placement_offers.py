@@ -19,7 +19,10 @@ LEAST_CPUS, LEAST_MEM = 10, 32_000
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):
-    """A machine's planned maintenance: host name (no case) and ip must both fit, "" fits ""; ``end`` 0 is never. Seconds since 1970."""
+    """A machine's planned maintenance: host name (no case) and ip must both be the agent's; ``end`` 0 is never. Seconds since 1970.
+
+    One that is left out is "", and so no agent's: Mesos compares both (``MachineID``).
+    """
 
     hostname: str
     ip: str
@@ -28,7 +31,7 @@ class Window(msgspec.Struct, frozen=True, gc=False):
 
     def covers(self, agent: Agent, now: float) -> bool:
         """Whether the agent is in maintenance (``mesos/Availability.scala``)."""
-        same = self.hostname.casefold() in {"", agent.hostname.casefold()} and self.ip in {"", agent.ip}
+        same = self.hostname.casefold() == agent.hostname.casefold() and self.ip == agent.ip
         return same and self.start <= now and (not self.end or now < self.end)
 
 

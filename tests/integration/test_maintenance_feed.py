@@ -16,13 +16,13 @@ from octopus.feeds.maintenance import MaintenanceFeed
 from octopus.feeds.masters import ListedMasters
 from tests.integration.http_peers import always, peer, until
 
-AWAY = b'{"windows":[{"machine_ids":[{"hostname":"a"}],"unavailability":{"start":{"nanoseconds":0}}}]}'
+AWAY = b'{"windows":[{"machine_ids":[{"hostname":"a","ip":"10.0.0.1"}],"unavailability":{"start":{"nanoseconds":0}}}]}'
 
 
 def cluster() -> Cluster:
     """Return a cluster of one agent."""
     made = Cluster()
-    made.replace(Snapshot(agents=[Agent("1", "a")]), 1.0)
+    made.replace(Snapshot(agents=[Agent("1", "a", "10.0.0.1")]), 1.0)
     return made
 
 

@@ -23,7 +23,7 @@ def schedule(*windows: dict[str, Any]) -> bytes:
 
 A = {"machine_ids": [{"hostname": "A", "ip": "10.0.0.1"}], "unavailability": {"start": {"nanoseconds": 100_000_000_000}}}
 B = {
-    "machine_ids": [{"hostname": "b"}, {"ip": "10.0.0.3"}],
+    "machine_ids": [{"hostname": "b", "ip": "10.0.0.2"}, {"ip": "10.0.0.3"}, {"hostname": "e"}],
     "unavailability": {"start": {"nanoseconds": 50_000_000_000}, "duration": {"nanoseconds": 10_000_000_000}},
 }
 
@@ -32,8 +32,9 @@ def test_a_plan_is_read() -> None:
     """Each machine with its own window; without a duration for ever; what cannot be read is passed over."""
     assert decode_schedule(schedule(A, {"machine_ids": 7}, B)) == (
         Window("A", "10.0.0.1", 100.0, 0.0),
-        Window("b", "", 50.0, 60.0),
+        Window("b", "10.0.0.2", 50.0, 60.0),
         Window("", "10.0.0.3", 50.0, 60.0),
+        Window("e", "", 50.0, 60.0),
     )
     assert decode_schedule(b"{}") == ()
 
@@ -53,12 +54,13 @@ def test_what_is_no_plan_is_told(body: bytes) -> None:
         (Agent("1", "a", "10.0.0.9"), 100.0, False),
         (Agent("2", "B", "10.0.0.2"), 59.0, True),
         (Agent("2", "B", "10.0.0.2"), 60.0, False),
-        (Agent("3", "c", "10.0.0.3"), 50.0, True),
+        (Agent("3", "c", "10.0.0.3"), 50.0, False),
+        (Agent("5", "e", "10.0.0.5"), 50.0, False),
         (Agent("4", "d", "10.0.0.4"), 50.0, False),
     ],
 )
 def test_whom_a_plan_covers(agent: Agent, now: float, covered: bool) -> None:
-    """By host name whatever its case, and address; where one is missing the other decides."""
+    """By host name whatever its case and address, both as the agent registered: with one of them alone Mesos finds no agent."""
     assert Plan(decode_schedule(schedule(A, B))).covers(agent, now) is covered
 
 

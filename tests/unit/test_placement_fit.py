@@ -221,8 +221,10 @@ def test_what_mesos_does_not_offer(fields: dict[str, object], why: str) -> None:
     ("window", "now", "covered"),
     [
         (Window("host-1", "10.0.0.1", 100, 200), 150, True),
-        (Window("host-1", "", 100), 1e9, True),
-        (Window("", "10.0.0.1", 100, 200), 99, False),
+        (Window("HOST-1", "10.0.0.1", 100), 1e9, True),
+        (Window("host-1", "10.0.0.1", 100, 200), 99, False),
+        (Window("host-1", "", 100), 150, False),
+        (Window("", "10.0.0.1", 100), 150, False),
         (Window("host-1", "10.0.0.1", 100, 200), 200, False),
         (Window("host-2", "10.0.0.1", 100, 200), 150, False),
         (Window("host-1", "10.0.0.9", 100, 200), 150, False),
