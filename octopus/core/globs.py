@@ -52,10 +52,18 @@ class Glob:
 
     def may_match_below(self, app: str) -> bool:
         """Tell whether something below that path could fit: the glob, cut short, fits the path. ``/`` is above everything."""
+        return any(place < len(self._elements) for place in self._places(app))
+
+    def matches_all_below(self, app: str) -> bool:
+        """Tell whether everything below that path fits, so far as the glob's end says so: it ends with ``**``."""
+        return any(self._elements[place:] in (("*", "**"), ("**",)) for place in self._places(app))
+
+    def _places(self, app: str) -> set[int]:
+        """Return the places of the glob where one may stand after that path."""
         places = {0}
         for element in filter(None, app.split("/")):
             places = {after for place in places for after in self._after(place, element)}
-        return any(place < len(self._elements) for place in places)
+        return places
 
     def _after(self, place: int, element: str) -> Iterator[int]:
         """Yield the places of the glob where one may stand after ``element``, coming from ``place``."""

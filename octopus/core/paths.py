@@ -29,6 +29,11 @@ class PathRule:
         text = _text(path)
         return not self._globs or any(glob.may_match_below(text) for glob in self._globs)
 
+    def covers_below(self, path: bytes) -> bool:
+        """Tell whether the rule speaks of all that may lie below that path: a directory that is moved takes it along."""
+        text = _text(path)
+        return not self._globs or any(glob.matches_all_below(text) for glob in self._globs)
+
 
 def absolute(path: bytes, start: bytes) -> bytes:
     """Return the path from ``start``, an absolute one, without ``.``, ``..`` and doubled ``/``; links are not looked at."""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from octopus.core.errors import ContainerUnavailable, OctopusError
 from octopus.core.files import (
     AttributeChanges,
     FileAttributes,
@@ -127,7 +128,7 @@ class FileAccess:
             await self._place("read", path, DOWNLOAD, follow=not mode.exclusive)
         new = mode.create and mode.truncate and not mode.exclusive
         place = await self._place("write", path, UPLOAD, follow=not mode.exclusive, new=new)
-        return await self._opened(place, writer=partial(self._files.open_write, place, mode), append=mode.append)
+        return await self._opened(place, writer=partial(self._files.open_write, place, mode), read=read, append=mode.append)
 
     async def change(self, path: bytes, changes: AttributeChanges, *, follow: bool = True) -> None:
         """Set attributes; those of a link itself cannot be set."""
@@ -156,15 +157,14 @@ class FileAccess:
         """Rename what is at ``old``, itself where it is a link."""
         source = await self._place("rename", old, UPLOAD, follow=False)
         place = await self._place("rename", new, UPLOAD, follow=False)
+        await self._check_moved("rename", source, place)
         data = {**named(source), "new_asked": escaped(place.asked), "new_path": escaped(place.path)}
         await self._carry_out(partial(self._files.rename, source, place, replace=replace), "file.renamed", data)
 
     async def symlink(self, text: bytes, path: bytes) -> None:
         """Make a symbolic link. What it will lead to has to be allowed as well: programs in the container follow it."""
         place = await self._place("symlink", path, UPLOAD, follow=False)
-        target = absolute(text, parent(place.path))
-        with suppress(NoSuchFile):  # a link may dangle
-            await self._place("symlink", target, UPLOAD)
+        await self._check_link("symlink", text, place)
         data = named(place) | {"link": "symbolic", "to": escaped(text)}
         await self._carry_out(partial(self._files.symlink, text, place), "file.linked", data)
 
@@ -172,6 +172,7 @@ class FileAccess:
         """Give a file another name. Both have to be allowed: the content would be within reach under the other."""
         source = await self._place("link", old, UPLOAD, follow=False)
         place = await self._place("link", new, UPLOAD, follow=False)
+        await self._check_moved("link", source, place)
         data = named(place) | {"link": "hard", "to": escaped(source.path)}
         await self._carry_out(partial(self._files.link, source, place), "file.linked", data)
 
@@ -187,9 +188,15 @@ class FileAccess:
 
     async def abort(self) -> None:
         """Close everything that is open; nothing is left of files that were written anew."""
+        failure: OctopusError | None = None
         while self._open:
             opened = self._open.pop()
-            await (opened.abort() if isinstance(opened, OpenFile) else opened.close())
+            try:
+                await (opened.abort() if isinstance(opened, OpenFile) else opened.close())
+            except OctopusError as error:  # the others have their end on the trail all the same
+                failure = failure or error
+        if failure:
+            raise failure
 
     async def _place(
         self,
@@ -220,16 +227,39 @@ class FileAccess:
     def _allows(self, path: bytes, *, on_the_way: bool) -> bool:
         return self._rule.covers(path) or (on_the_way and self._rule.leads_to(path))
 
+    async def _check_link(self, operation: str, text: bytes, place: Place) -> None:
+        """Refuse a symbolic link that leads elsewhere, or may: where ``..`` leads is decided by other links, and by moving it."""
+        target = absolute(text, parent(place.path))
+        if self._narrow and b".." in text.split(b"/"):
+            await self._refuse(operation, text, target)
+        with suppress(NoSuchFile):  # a link may dangle
+            await self._place(operation, target, UPLOAD)
+
+    async def _check_moved(self, operation: str, source: Place, place: Place) -> None:
+        """Refuse to give another name to what takes paths along that are not allowed: a link's, or those below a directory."""
+        found = source.attributes
+        if not (self._narrow and found):
+            return
+        if found.symlink:
+            await self._check_link(operation, await self._files.read_link(source), place)
+        for moved in (source, place) if found.directory else ():
+            if not self._rule.covers_below(moved.path):
+                await self._refuse(operation, moved.asked, moved.path)
+
     async def _refuse(self, operation: str, asked: bytes, path: bytes) -> None:
         data = {"operation": operation, "asked": escaped(asked), "path": escaped(path)}
         await self._trail.record("file.denied", data)
         raise FileForbidden(f"{operation} {data['path']}", notice=f"not allowed: {operation} {data['path']}")
 
     async def _carry_out(self, act: Callable[[], Coroutine[Any, Any, None]], event: str, data: dict[str, Any]) -> None:
-        """Do it and write it down, both or, where it fails, neither; the caller learns of it when it is durable."""
+        """Do it and write it down, both or, where it is known to fail, neither; the caller learns of it when it is durable."""
 
         async def both() -> None:
-            await act()
+            try:
+                await act()
+            except ContainerUnavailable as error:  # nobody knows whether it was done
+                await self._trail.record(event, data | {"complete": False, "reason": error.notice})
+                raise
             await self._trail.record(event, data)
 
         await self._trail.finish(both)
@@ -240,6 +270,7 @@ class FileAccess:
         *,
         reader: Callable[[], Coroutine[Any, Any, FileReader]] | None = None,
         writer: Callable[[], Coroutine[Any, Any, FileWriter]] | None = None,
+        read: bool = False,
         append: bool = False,
     ) -> OpenFile:
         self._check_room()
@@ -248,7 +279,7 @@ class FileAccess:
             self._trail,
             reader=await reader() if reader else None,
             writer=await writer() if writer else None,
-            reopen=partial(self._files.open_read, place),
+            reopen=partial(self._files.open_read, place) if read else None,
             sent=self._copies.open(),
             received=self._copies.open(append=append) if writer else None,
         )

@@ -37,11 +37,11 @@ class FileTrail:
         """Return once the event is under way: what its writer does before it first waits is done. Raise what kept an earlier one off."""
         while len(self._noted) >= self._max_under_way:
             await asyncio.wait(self._noted, return_when=asyncio.FIRST_COMPLETED)
-        self._check()
         task = self._begin(self.record(event, data))
         self._noted.add(task)
         task.add_done_callback(self._noted.discard)
         await asyncio.sleep(0)
+        self._check()
 
     async def finish(self, act: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Do something that has to be on the trail when it is done, to its end also when the caller is cancelled."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from octopus.core.errors import RecordingUnavailable
+from octopus.core.errors import OctopusError
 from octopus.core.files import AttributeChanges, FileAttributes, FileDenied, FileEntry, FileFailure, Passed, Place
 from octopus.core.paths import escaped
 from octopus.core.ports import FileReader, FileWriter
@@ -18,7 +18,7 @@ OpenReader = Callable[[], Awaitable[FileReader]]
 
 
 class OpenFile:
-    """A file that is read, written or both: given ``writer``, or what opens the reader when it is first needed, or both.
+    """A file that is read, written or both: given ``reader``, or ``writer``, and with that what opens a reader when one is needed.
 
     ``sent`` and ``received`` are the copies of what is read and what is written, where such are kept. Every call may raise
     RecordingUnavailable then.
@@ -31,7 +31,7 @@ class OpenFile:
         *,
         reader: FileReader | None,
         writer: FileWriter | None,
-        reopen: OpenReader,
+        reopen: OpenReader | None,
         sent: FileCopy | None = None,
         received: FileCopy | None = None,
     ) -> None:
@@ -43,7 +43,7 @@ class OpenFile:
         self._writer = writer
         self._reopen = reopen
         self._changed: dict[str, int] = {}
-        self._lost: FileFailure | None = None
+        self._lost: OctopusError | None = None
         self._closed = False
 
     @property
@@ -54,6 +54,8 @@ class OpenFile:
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes, b"" at the end. Raise FileFailure."""
         if self._reader is None:
+            if self._reopen is None:
+                raise FileDenied("not open for reading")
             self._reader = await self._reopen()
         data = await self._reader.read(offset, size)
         if self._sent:
@@ -73,11 +75,9 @@ class OpenFile:
 
     async def stat(self) -> FileAttributes:
         """Return the attributes as they are now. Raise FileFailure."""
-        if self._writer:
-            return await self._writer.stat()
-        if self._reader is None:
-            self._reader = await self._reopen()
-        return await self._reader.stat()
+        if self._reader and not self._writer:
+            return await self._reader.stat()
+        return await self._writable().stat()
 
     async def change(self, changes: AttributeChanges) -> None:
         """Set attributes. Raise FileFailure."""
@@ -89,11 +89,7 @@ class OpenFile:
     async def close(self) -> None:
         """Close it; returns once an upload is in its place and on its way to the trail. Raise FileFailure."""
         self._closed = True
-        await self._close_reader()
-        if self._sent:
-            await self._sent.finish()
-        if self._writer:
-            await self._trail.finish(self._finish_upload)
+        await self._trail.finish(self._finish)
 
     async def abort(self) -> None:
         """Close it without its end: nothing is left of a new file. Nothing happens after ``close``."""
@@ -114,6 +110,18 @@ class OpenFile:
                 data = self._data(msgspec.structs.replace(passed, complete=complete))
                 await self._trail.note("file.downloaded", data | await _kept(self._sent))
 
+    async def _finish(self) -> None:
+        try:
+            await self._close_reader()
+            if self._sent:
+                await self._sent.finish()
+        except OctopusError as error:
+            self._lost = self._lost or error
+            if not self._writer:
+                raise
+        if self._writer:
+            await self._finish_upload()
+
     async def _finish_upload(self) -> None:
         writer = self._writable()
         try:
@@ -122,7 +130,7 @@ class OpenFile:
             if self._received:
                 await self._received.finish()
             passed = await writer.close()
-        except (FileFailure, RecordingUnavailable) as error:
+        except OctopusError as error:
             lost = msgspec.structs.replace(await writer.abort(), complete=False)
             await self._trail.note("file.uploaded", self._data(lost) | {"reason": error.notice} | await _kept(self._received))
             raise

@@ -133,10 +133,12 @@ class Peer:
 
 
 @asynccontextmanager
-async def serving(home: Path, rights: FileRights | None = None, **options: Any) -> AsyncIterator[tuple[Peer, asyncio.Task[None]]]:
+async def serving(
+    home: Path, rights: FileRights | None = None, files: LocalFiles | None = None, **options: Any
+) -> AsyncIterator[tuple[Peer, asyncio.Task[None]]]:
     """Serve a client by hand, past the greeting."""
     peer = Peer()
-    files = LocalFiles(bytes(home))
+    files = files or LocalFiles(bytes(home))
     request = SessionRequest(kind=RequestKind.SFTP)
     may = rights or FileRights(download=True, upload=True)
     recordings = Recordings(home.with_name(f"{home.name}-recordings"), clock=lambda: 0.0)

@@ -79,3 +79,30 @@ def test_an_absolute_path_is_normal(path: str, start: str) -> None:
 def test_the_parent_of_a_path() -> None:
     """The root's children lie in the root."""
     assert [parent(path) for path in (b"/a", b"/a/b", b"/")] == [b"/", b"/a", b"/"]
+
+
+@pytest.mark.parametrize(
+    ("globs", "path", "all_below"),
+    [
+        ((), b"/", True),
+        (("/tmp/**",), b"/tmp", True),
+        (("/tmp/**",), b"/tmp/a/b", True),
+        (("/tmp/**",), b"/", False),
+        (("/tmp/*",), b"/tmp/a", False),
+        (("/tmp/*", "/srv/**"), b"/srv/a", True),
+        (("/**",), b"/", True),
+        (("/**/logs/*",), b"/x/logs", False),
+        (("/**/logs/**",), b"/x/logs", True),
+    ],
+)
+def test_a_rule_speaks_of_all_below(globs: tuple[str, ...], path: bytes, all_below: bool) -> None:
+    """Only where a glob ends with two stars from there on."""
+    assert PathRule(globs).covers_below(path) is all_below
+
+
+@given(_ELEMENTS, _NAMES, _NAMES)
+def test_whatever_lies_below_is_covered(elements: list[str], above: list[str], below: list[str]) -> None:
+    """Where all below is said to be covered, each name there is."""
+    rule = PathRule(["/" + "/".join(elements)])
+    if below and rule.covers_below(("/" + "/".join(above)).encode()):
+        assert rule.covers(("/" + "/".join(above + below)).encode())
