@@ -95,7 +95,7 @@ def decode_marathon(apps: bytes, tasks: bytes, pods: bytes = b"[]", info: bytes 
         skipped=entries.skipped,
         apps=definitions,
         unread=unread,
-        rules=rules,
+        rules=msgspec.structs.replace(rules, app_roles=frozenset(app.role for app in definitions.values() if app.role)),
     )
 
 

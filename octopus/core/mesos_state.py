@@ -12,7 +12,7 @@ import msgspec
 
 from octopus.core.inventory import LIVE_STATES, Agent, Snapshot, Task, used_by_agent
 from octopus.core.resource_wire import Domain, DrainState, Resource, V0Resources, kept
-from octopus.core.resources import NOTHING, Amounts, Attribute, total
+from octopus.core.resources import MOST, NOTHING, Amounts, Attribute, total
 from octopus.core.wire import ContainerType, Entries, Label, Status, address, place, port_ranges, ports, read_json
 
 
@@ -137,7 +137,10 @@ def _agent(item: _Agent, by_tasks: Amounts) -> Agent:
 
 def _attributes(told: Mapping[str, object]) -> dict[str, Attribute]:
     """Return what can be compared; anything else an agent might have is no reason not to know the agent."""
-    return {name: value for name, value in told.items() if isinstance(value, str | int | float)}
+    # JSON knows whole numbers that no float holds; a scalar of Mesos is none.
+    return {
+        name: value for name, value in told.items() if isinstance(value, str | float) or (isinstance(value, int) and abs(value) <= MOST)
+    }
 
 
 def _reserved(item: _Agent) -> tuple[dict[str, Amounts], dict[str, Amounts] | None]:

@@ -21,8 +21,9 @@ class App(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An app as far as placement goes. ``needs`` is one instance's, without ports; of its disk ``volumes`` thousandths
     of an MB are persistent volumes. ``ports`` are its host ports, 0 for any.
 
-    ``declared`` are ports that 0.8 tries first where any would do. ``version``, ``configured`` (``versionInfo.lastConfigChangeAt``)
-    and ``deploying`` are what a running Marathon says. ``unmodelled`` names what the answer leaves out.
+    ``role`` is its own (1.9), "" the framework's. ``declared`` are ports that 0.8 tries first where any would do. ``version``,
+    ``configured`` (``versionInfo.lastConfigChangeAt``) and ``deploying`` are what a running Marathon says. ``unmodelled`` names what the
+    answer leaves out.
     """
 
     id: str
@@ -32,6 +33,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ports: tuple[int, ...] = ()
     declared: tuple[int, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    role: str = ""
     roles: tuple[str, ...] = ()
     minimum_health: float = 1.0
     maximum_over: float = 1.0
@@ -87,6 +89,7 @@ def read_app(fields: Fields, rules: Rules) -> App:
         ports=ports,
         declared=declared,
         constraints=constraints(fields, rules),
+        role=_role(fields, rules),
         roles=_roles(fields, rules, resident=resident),
         minimum_health=strategy.number("minimumHealthCapacity", 0.5 if resident else 0.0 if alone else 1.0, most=1.0),
         maximum_over=strategy.number("maximumOverCapacity", 0.0 if resident or alone else 1.0, most=1.0),
@@ -119,6 +122,10 @@ def _whole_app(fields: Fields, app: App, container: Fields) -> None:
         fields.fault("upgradeStrategy/maximumOverCapacity", f"got {app.maximum_over}, expected 0.0")
 
 
+def _role(fields: Fields, rules: Rules) -> str:
+    return fields.text("role") if rules.version >= (1, 9, 0) else ""
+
+
 def _roles(fields: Fields, rules: Rules, *, resident: bool) -> tuple[str, ...]:
     """Return the roles asked for; a resident app takes what it needs from what is unreserved."""
     listed = fields.items("acceptedResourceRoles")
@@ -127,9 +134,10 @@ def _roles(fields: Fields, rules: Rules, *, resident: bool) -> tuple[str, ...]:
         fields.fault("acceptedResourceRoles", "error.expected.jsstring")
     if fields.has("acceptedResourceRoles") and not listed and rules.version < (1, 5, 0):
         fields.fault("acceptedResourceRoles", "must not be empty")
-    foreign = sorted(set(roles) - rules.visible_roles)
+    own = _role(fields, rules)
+    foreign = sorted(set(roles) - rules.own_roles(own))
     if foreign and rules.version >= (1, 10, 0):
-        fields.fault("acceptedResourceRoles", f"acceptedResourceRoles can only contain * and {rules.role}")
+        fields.fault("acceptedResourceRoles", f"acceptedResourceRoles can only contain * and {own or rules.role}")
     return (UNRESERVED,) if resident else roles
 
 

@@ -111,6 +111,7 @@ def _changed(app: App, known: App, fields: Fields) -> App:
         ports=of(*_PORTS).ports,
         declared=of(*_PORTS).declared,
         constraints=of("constraints").constraints,
+        role=of("role").role,
         roles=of("acceptedResourceRoles", "residency").roles,
         minimum_health=of("upgradeStrategy").minimum_health,
         maximum_over=of("upgradeStrategy").maximum_over,

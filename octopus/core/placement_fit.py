@@ -33,7 +33,7 @@ class Fit:
         self._rules = rules
         self._region = "" if not rules.local_region or _names_domain(app) else region
         self._surely = surely
-        self.roles = rules.accepted_roles(app.roles)
+        self.roles = rules.accepted_roles(app.roles, app.role)
         self._order = sorted(self.roles, key=lambda role: role != UNRESERVED)
         self._needs = [(name, getattr(app.needs, name)) for name in SCALARS if getattr(app.needs, name)]
         self._fixed_ports = [port for port in app.ports if port]

@@ -58,11 +58,13 @@ class Text(StrEnum):
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Marathon's behaviour; the defaults are those of 1.11. Made by ``rules_of``.
 
-    ``role`` is the framework's role, ``features`` what it was started with, None where it does not say.
+    ``role`` is the framework's role, ``app_roles`` what its apps have of their own from 1.9 on, ``features`` what it was started with,
+    None where it does not say.
     """
 
     version: tuple[int, int, int] = _NEWEST
     role: str = UNRESERVED
+    app_roles: frozenset[str] = frozenset()
     features: frozenset[str] | None = None
     default_roles: frozenset[str] | None = None
     operators: tuple[str, ...] = _ALL_OPERATORS
@@ -89,13 +91,18 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def visible_roles(self) -> frozenset[str]:
         """The roles whose resources Mesos offers it."""
-        return frozenset({self.role, UNRESERVED})
+        return self.app_roles | {self.role, UNRESERVED}
 
-    def accepted_roles(self, asked: Iterable[str]) -> frozenset[str]:
+    def own_roles(self, role: str = "") -> frozenset[str]:
+        """Return the roles of which an app may have resources at all; ``role`` is its own, "" the framework's."""
+        return frozenset({role or self.role, UNRESERVED})
+
+    def accepted_roles(self, asked: Iterable[str], role: str = "") -> frozenset[str]:
         """Return the roles whose resources an app gets that asks for these; none asked: the default. Before 0.9 all it sees."""
+        own = self.own_roles(role)
         if self.entries is Entries.ANY:
-            return self.visible_roles
-        return (frozenset(asked) or self.default_roles or self.visible_roles) & self.visible_roles
+            return own
+        return (frozenset(asked) or self.default_roles or own) & own
 
 
 def version_of(text: str) -> tuple[int, int, int]:

@@ -102,12 +102,14 @@ class UniqueScaler:
         return self._record.counters
 
     async def run(self) -> None:
-        """Look at the cluster again and again, for ever. Nothing that is behind us ends this."""
+        """Look at the cluster again and again, for ever. Nothing that is behind us ends this, nor does a bug here: sessions go on."""
         while self.mode != "off":
             try:
                 await self.look()
             except OctopusError as error:
                 _log.warning("the UNIQUE daemon could not do its round", error=str(error))
+            except Exception as error:
+                _log.error("bug in the UNIQUE daemon", exc_info=error)
             await asyncio.sleep(self._interval)
 
     async def look(self) -> None:

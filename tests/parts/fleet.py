@@ -71,16 +71,23 @@ class FakeScaling:
 
 
 class FakeLeadership:
-    """A lock that is given or not: ``mine`` says; ``resigned`` counts. With ``left`` it is given so many times more, then ``lost``."""
+    """A lock that is given or not: ``mine`` says; ``resigned`` counts. With ``left`` it is given so many times more, then ``lost``.
+
+    ``bug`` is raised by the next question.
+    """
 
     def __init__(self, *, mine: bool = True, who: str = "") -> None:
         self.told = Lead(mine=mine, who=who)
         self.resigned = 0
         self.left: int | None = None
+        self.bug: Exception | None = None
         self.lost = Lead(mine=False)
 
     async def lead(self) -> Lead:
         """Tell who leads."""
+        if self.bug is not None:
+            bug, self.bug = self.bug, None
+            raise bug
         if self.left is None:
             return self.told
         self.left -= 1

@@ -7,8 +7,12 @@ import json
 import pytest
 
 from octopus.core.errors import BadUpstream
-from octopus.core.inventory import MarathonTask
+from octopus.core.inventory import Agent, MarathonTask
 from octopus.core.marathon_state import decode_marathon
+from octopus.core.placement_document import parse_apps
+from octopus.core.placement_fit import Fit
+from octopus.core.placement_offers import offers
+from octopus.core.resources import Amounts
 from tests.wire_data import DATA
 
 NOTHING = b'{"apps":[]}', b'{"tasks":[]}'
@@ -77,6 +81,24 @@ def test_what_apps_ask_for_is_read_by_the_rules_of_that_marathon() -> None:
     assert list(snapshot.apps) == ["/a"]
     assert snapshot.apps["/a"].unique_host
     assert list(snapshot.labels) == ["/a", "/b"]
+
+
+def test_an_app_has_a_role_of_its_own_since_1_9() -> None:
+    """It gets what nobody reserved and what is kept for its role, and nothing of what is kept for the framework's."""
+    own = {"id": "/dev/a", "role": "dev", "acceptedResourceRoles": ["dev"], "cpus": 1, "mem": 0, "ports": []}
+    apps = json.dumps({"apps": [own, {**own, "id": "/dev/b", "acceptedResourceRoles": None}, {**own, "id": "/c", "role": "web"}]}).encode()
+    info = json.dumps({"version": "1.10.5", "marathon_config": {"mesos_role": "web"}}).encode()
+    told = decode_marathon(apps, b'{"tasks":[]}', info=info)
+    assert told.unread == {"/c": "acceptedResourceRoles: acceptedResourceRoles can only contain * and web"}
+    assert told.rules.visible_roles == {"*", "web", "dev"}
+    kept = {"dev": Amounts(2000), "web": Amounts(4000), "db": Amounts(8000)}
+    agent = Agent("S1", "h", total=Amounts(15_000, 64_000), reserved=kept, reserved_used={})
+    [offer] = offers([agent], [], told.rules)
+    assert [Fit(told.apps[name], told.rules).room(offer) for name in ("/dev/a", "/dev/b")] == [2, 3]
+    [changed] = parse_apps(b'{"id": "/dev/b", "cpus": 0.5}', told.rules, told.apps)
+    assert Fit(changed, told.rules).room(offer) == 6
+    before = decode_marathon(apps, b'{"tasks":[]}', info=info.replace(b"1.10.5", b"1.8.222"))
+    assert before.rules.visible_roles == {"*", "web"}
 
 
 def test_of_an_app_that_cannot_be_read_it_is_kept_why() -> None:

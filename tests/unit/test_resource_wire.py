@@ -158,7 +158,8 @@ def test_what_is_set_apart_is_free_for_nobody() -> None:
 
 def test_an_odd_attribute_costs_only_itself() -> None:
     """The agent is known all the same: people enter its tasks."""
-    assert v0_agent(attributes={"rack": "r1", "cores": 8, "odd": None, "list": [1]}).attributes == {"rack": "r1", "cores": 8}
+    odd = {"rack": "r1", "cores": 8, "odd": None, "list": [1], "huge": 10**400}
+    assert v0_agent(attributes=odd).attributes == {"rack": "r1", "cores": 8}
 
 
 def test_draining_and_domains_are_told() -> None:

@@ -464,6 +464,20 @@ async def test_a_person_asks_in_vain() -> None:
     assert town.scaling.written == []
 
 
+async def test_a_bug_costs_one_look() -> None:
+    """What nobody foresaw is logged; the gateway's sessions, which live in the same group of tasks, go on, and so does the daemon."""
+    town = Town(A, B, C)
+    town.run_on(APP, "a", "b")
+    town.read()
+    town.leadership.bug = RuntimeError("a bug")
+    running = asyncio.create_task(town.scaler.run())
+    async with asyncio.timeout(30):
+        assert await town.scaling.writes.get() == APP
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
 async def test_nothing_is_done_between_two_moments() -> None:
     """While a large snapshot is half applied, agents are of one moment and tasks of another: what runs on them is not known."""
     town = Town(A, B, C)
