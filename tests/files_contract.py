@@ -339,6 +339,28 @@ class ContainerFilesContract:
         await files.remove(await files.resolve(a, follow=False))
         assert (await names(files, base), await names(files, d)) == ([b"d"], [b"c"])
 
+    async def test_what_takes_a_links_place_goes_nowhere_else(self, files: ContainerFiles, base: bytes) -> None:
+        """A link is replaced itself, though it leads to a directory, and so is what becomes of its own name: that stays."""
+        a, d, e, door = (posixpath.join(base, name) for name in (b"a", b"d", b"e", b"door"))
+        await upload(files, a, b"a")
+        await make_directory(files, d)
+        await symlink(files, d, door)
+        await files.rename(await files.resolve(a), await files.resolve(door, follow=False), replace=True)
+        assert (await names(files, d), (await download(files, door))[0]) == ([], b"a")
+        assert not (await attributes(files, door, follow=False)).symlink
+        await symlink(files, d, a)
+        await files.rename(await files.resolve(a, follow=False), await files.resolve(door, follow=False), replace=True)
+        assert ((await attributes(files, door, follow=False)).symlink, await names(files, base)) == (True, [b"d", b"door"])
+        if files.has_shell:
+            await make_directory(files, e)
+            for path in (e, door):
+                place = await files.resolve(path, follow=False)
+                await files.rename(place, place, replace=True)
+            assert await names(files, base) == [b"d", b"door", b"e"]
+            with pytest.raises(FileFailure):
+                await files.rename(await files.resolve(e), await files.resolve(door, follow=False), replace=True)
+            assert (await names(files, d), (await attributes(files, door, follow=False)).symlink) == ([], True)
+
     async def test_directories_are_renamed_and_removed(self, files: ContainerFiles, base: bytes) -> None:
         """Only empty ones; without a shell a clear word instead."""
         d, e = posixpath.join(base, b"d"), posixpath.join(base, b"e")

@@ -348,15 +348,21 @@ op_remove() { # path
 op_rename() { # old new replace
     enter "$2"
     name=$base
-    directory=$PWD
+    taken=
     if there "$name"; then
         [ "$3" = 1 ] || fail 'File exists'
-        [ -d "./$name" ] && ! [ -L "./$name" ] && taken=1 || taken=
-    else
-        taken=
+        [ -d "./$name" ] && taken=directory
+        [ -L "./$name" ] && taken=${taken:+link}
     fi
     enter "$1"
     there "$base" || fail 'No such file or directory'
+    [ "$1" = "$2" ] && return
+    if [ "$taken" = link ]; then # mv would move into where it leads
+        [ -d "./$base" ] && ! [ -L "./$base" ] && fail 'Not a directory'
+        mv -fT "./$base" "$2" 2>/dev/null && return
+        rm -f "$2" || exit 1
+        taken=
+    fi
     if [ "$taken" ]; then # mv would move into it
         case $1 in "${2%/}"/*) fail 'Directory not empty' ;; esac # it holds what is renamed, as the kernel sees before all else
         [ -d "./$base" ] && ! [ -L "./$base" ] || fail 'Is a directory'
