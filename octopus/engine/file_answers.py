@@ -25,6 +25,9 @@ from octopus.core.files import (
 _TEMPORARY = b".octopus-"
 _MARKED = re.compile(rb"\.octopus-[0-9a-f]{24}")
 
+MOST = 2**63 - 1
+"""The largest number a kernel tells of a file; the tools of a container may say others."""
+
 _PLAIN = re.compile(rb"[ -\[\]-~]*")
 _NUMBERS = re.compile(rb"([0-9a-f]{1,8}) ([0-9]{1,20}) ([0-9]{1,10}) ([0-9]{1,10}) (-?[0-9]{1,20}) (-?[0-9]{1,20}) ([0-9]{1,20})")
 _LISTED = re.compile(
@@ -124,7 +127,7 @@ def attributes(line: bytes) -> FileAttributes:
         mode, rest = _TYPES[listed[1][0]] | permissions(listed[2]), listed.groups()[2:]
     else:
         raise BadUpstream("files helper", "not a file's attributes", line)
-    size, uid, gid, atime, mtime, links = (int(number) for number in rest)
+    size, uid, gid, atime, mtime, links = (min(int(number), MOST) for number in rest)
     return FileAttributes(mode=mode, size=size, uid=uid, gid=gid, atime=max(atime, 0), mtime=max(mtime, 0), links=links)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from octopus.core.errors import BadUpstream
 from octopus.core.files import AttributeChanges, FileAttributes
 
 DEFAULT_MODE = 0o666
@@ -39,3 +40,11 @@ def change_arguments(changes: AttributeChanges) -> tuple[bytes, bytes, bytes, by
     mode = b"" if changes.mode is None else b"%04o" % changes.mode
     size, atime, mtime = (b"" if number is None else b"%d" % number for number in (changes.size, changes.atime, changes.mtime))
     return size, owner, mode, atime, mtime
+
+
+def read_created(said: bytes) -> tuple[bytes, bytes]:
+    """Read what the helper says of a new file: the attributes of what is there or -, and how it is made. Raise BadUpstream."""
+    line, newline, how = said.partition(b"\n")
+    if not newline or how not in (b"new\n", b"in-place\n"):
+        raise BadUpstream("files helper", "not a new file", said)
+    return line, how[:-1]

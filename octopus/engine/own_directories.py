@@ -17,7 +17,10 @@ class OwnDirectories:
 
     def made(self, path: bytes) -> None:
         """Note that a directory was made, which is empty."""
+        if self._count >= self._most:
+            self.forget()
         self._names[path] = set()
+        self._count += 1
 
     def taken(self, path: bytes) -> None:
         """Note that something of this name is there, or will be."""

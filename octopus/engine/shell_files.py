@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
@@ -19,8 +20,8 @@ from octopus.core.files import (
     WriteMode,
 )
 from octopus.core.ports import FileReader, FileWriter
-from octopus.engine.file_answers import attributes, entry, is_temporary, temporary
-from octopus.engine.file_changes import DEFAULT_MODE, Opened, change_arguments
+from octopus.engine.file_answers import MOST, attributes, entry, is_temporary, temporary
+from octopus.engine.file_changes import DEFAULT_MODE, Opened, change_arguments, read_created
 from octopus.engine.file_read_ahead import Found, ReadAhead
 from octopus.engine.file_reader import ShellReader
 from octopus.engine.file_shell import FileShell, new_mark
@@ -165,9 +166,9 @@ class ShellFiles:
     async def space(self, place: Place) -> Space:
         """See ``ContainerFiles.space``."""
         numbers = (await self._shells.call("space", place.path)).split()
-        if len(numbers) != 6 or not all(number.isdigit() for number in numbers):
+        if len(numbers) != 6 or not all(number.isdigit() and len(number) <= 20 for number in numbers):
             raise FileUnsupported(notice="this image cannot tell how much space there is")
-        block, blocks, free, available, inodes, inodes_free = (int(number) for number in numbers)
+        block, blocks, free, available, inodes, inodes_free = (min(int(number), MOST) for number in numbers)
         return Space(block=block, blocks=blocks, free=free, available=available, inodes=inodes, inodes_free=inodes_free)
 
     async def aclose(self) -> None:
@@ -196,7 +197,9 @@ class ShellFiles:
         """Make a temporary file; where there can be none beside a file that may be written, empty that one."""
         folder, name = posixpath.split(path)
         meanwhile = posixpath.join(folder, temporary(new_mark()))
-        line, how = (await shell.call("create", meanwhile, name, b"%d" % mode.exclusive)).splitlines()[:2]
+        said = await shell.call("create", meanwhile, name, b"%d" % mode.exclusive)
+        with faults(self._agent, "create"):
+            line, how = read_created(said)
         former = None if line == b"-" else self._attributes(line)
         if how == b"new" or former is None:
             return Opened(path=meanwhile, name=name, former=former, permissions=permissions, exclusive=mode.exclusive, append=mode.append)
@@ -231,11 +234,11 @@ async def open_shell_files(
     Return why its shell is not enough where that is so. Raise ContainerUnavailable.
     """
     first, _, home = (await shells.call("hello")).partition(b"\n")
-    umask, *missing = first.decode("ascii", "replace").split()
+    umask, *missing = first.decode("ascii", "replace").split() or [""]
     if missing:
         return f"this image lacks {', '.join(missing)}"
     with faults(agent, "files"):
-        if not home.startswith(b"/") or not umask.isdecimal():
+        if not home.startswith(b"/") or not re.fullmatch("[0-7]{1,5}", umask):
             raise BadUpstream("files helper", "no working directory", first + home)
         clock = asyncio.get_running_loop().time if clock is None else clock
         return ShellFiles(shells, container, home.removesuffix(b"\n"), int(umask, 8), agent, limits, clock)

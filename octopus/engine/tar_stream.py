@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from dataclasses import dataclass, field
 
@@ -105,6 +106,8 @@ class TarDecoder:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
             raise BadUpstream("engine", f"not a tar header: {error}") from error
+        if info.size < 0:
+            raise BadUpstream("engine", "a tar entry of less than nothing", block[:100])
         if info.type in _EXTENSIONS:
             self._extension = _EXTENSIONS[info.type]
             self._left, self._skip = info.size, -info.size % BLOCK
@@ -133,7 +136,7 @@ def _pax(content: bytes) -> dict[str, bytes]:
     records: dict[str, bytes] = {}
     while content:
         length, space, _ = content.partition(b" ")
-        if not space or not length.isdigit() or not len(length) + 2 < int(length) <= len(content):
+        if not space or not re.fullmatch(rb"[0-9]{1,9}", length) or not len(length) + 2 < int(length) <= len(content):
             raise BadUpstream("engine", "not a PAX record", content)
         key, _, value = content[len(length) + 1 : int(length) - 1].partition(b"=")
         records[key.decode("ascii", "replace")] = value
@@ -142,7 +145,7 @@ def _pax(content: bytes) -> dict[str, bytes]:
 
 
 def _number(given: bytes, otherwise: int) -> int:
-    return int(given) if given.isdigit() else otherwise
+    return int(given) if given.isdigit() and len(given) < 20 else otherwise
 
 
 def _text(name: bytes) -> str:

@@ -137,7 +137,7 @@ def attributes(found: FileAttributes) -> bytes:
     """Return attributes as they are sent. Numbers of more than 32 bits, and times before 1970, are cut to what fits."""
     has = _Has.SIZE | _Has.OWNERS | _Has.MODE | _Has.TIMES
     words = (found.uid, found.gid, found.mode, found.atime, found.mtime)
-    return UInt32(has) + UInt64(found.size) + b"".join(UInt32(min(max(word, 0), 0xFFFF_FFFF)) for word in words)
+    return UInt32(has) + UInt64(min(max(found.size, 0), 2**64 - 1)) + b"".join(UInt32(min(max(word, 0), 0xFFFF_FFFF)) for word in words)
 
 
 def names(entries: list[FileEntry], now: float) -> bytes:

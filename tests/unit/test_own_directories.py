@@ -37,10 +37,18 @@ def test_after_any_change_everything_is_looked_at() -> None:
 
 def test_only_so_many_names_are_remembered() -> None:
     """Beyond that memory is worth more than time."""
-    own = OwnDirectories(most=2)
+    own = OwnDirectories(most=3)
     own.made(b"/own")
     for name in (b"/own/a", b"/own/b"):
         own.taken(name)
         assert own.place(b"new", b"/own/new") is not None
     own.taken(b"/own/c")
     assert own.place(b"new", b"/own/new") is None
+
+
+def test_only_so_many_directories_are_remembered() -> None:
+    """They count as names do."""
+    own = OwnDirectories(most=3)
+    for number in range(10):
+        own.made(b"/own/%d" % number)
+    assert sum(own.place(b"new", b"/own/%d/new" % number) is not None for number in range(10)) <= 3
