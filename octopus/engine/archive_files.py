@@ -119,7 +119,7 @@ class ArchiveFiles:
         """See ``ContainerFiles.open_read``."""
         found = self._plain(await self._attributes(place.path))
         self._rights.check(found, READ)
-        reader = ArchiveReader(self._archive, place, found, self._spool())
+        reader = ArchiveReader(self._archive, place, found, self._spool(), self._readers.discard)
         self._readers.add(reader)
         try:
             await reader.open()
@@ -232,7 +232,7 @@ class ArchiveFiles:
         """Abort what is open."""
         for writer in list(self._writers.values()):
             await writer.abort()
-        for reader in self._readers:
+        for reader in list(self._readers):
             await reader.close()
 
     def _spool(self) -> Spool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from octopus.core.errors import OctopusError
@@ -21,12 +22,15 @@ class ArchiveReader:
     as a slow client reads, this session no more than others.
     """
 
-    def __init__(self, archive: Archive, place: Place, attributes: FileAttributes, spool: Spool) -> None:
+    def __init__(
+        self, archive: Archive, place: Place, attributes: FileAttributes, spool: Spool, on_end: Callable[[ArchiveReader], None]
+    ) -> None:
         self.size = attributes.size
         self._attributes = attributes
         self._archive = archive
         self._path = place.path
         self._spool = spool
+        self._on_end = on_end
         self._size = 0
         self._begun = self._ended = False
         self._failure: OctopusError | None = None
@@ -70,6 +74,7 @@ class ArchiveReader:
             self._fetching = None
             with suppress(OSError):
                 self._spool.close()
+        self._on_end(self)
         return self._passed.result(complete=self._whole)
 
     async def _fetch(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from octopus.core.errors import BadUpstream, OctopusError
@@ -30,13 +31,14 @@ class ShellReader:
     follows those comes in one go.
     """
 
-    def __init__(self, shells: FileShells, place: Place, agent: str, limits: FileLimits) -> None:
+    def __init__(self, shells: FileShells, place: Place, agent: str, limits: FileLimits, on_end: Callable[[ShellReader], None]) -> None:
         self.size = UNKNOWN
         self._shells = shells
         self._shell: FileShell | None = None
         self._path = place.path
         self._agent = agent
         self._limits = limits
+        self._on_end = on_end
         self._identity = b""
         self._beginning: asyncio.Future[bytes] | None = None
         self._blocks: deque[Block] = deque([_NOTHING])
@@ -124,6 +126,7 @@ class ShellReader:
             with suppress(OctopusError):
                 await self._begin()
             self._blocks, self._kept = deque([_NOTHING]), 0
+        self._on_end(self)
         return self._passed.result(complete=self._whole)
 
     async def _block(self, offset: int) -> Block:

@@ -94,7 +94,7 @@ class ShellFiles:
     async def open_read(self, place: Place) -> FileReader:
         """See ``ContainerFiles.open_read``."""
         self._ahead.drop()
-        reader = ShellReader(self._shells, place, self._agent, self._limits)
+        reader = ShellReader(self._shells, place, self._agent, self._limits, self._readers.discard)
         fetched, self._fetched = self._fetched, None
         if fetched and fetched[0] is place:
             reader.follow(fetched[1])
@@ -176,7 +176,7 @@ class ShellFiles:
         await self._ahead.aclose()
         for writer in list(self._writers.values()):
             await writer.abort()
-        for reader in self._readers:
+        for reader in list(self._readers):
             await reader.close()
 
     async def _alter(self, op: str, *arguments: bytes) -> None:

@@ -5,6 +5,7 @@ Whatever protocol the client speaks, it is served through here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -287,6 +288,7 @@ class FileAccess:
 
     async def _entries(self, place: Place) -> AsyncIterator[tuple[FileEntry, ...]]:
         async for batch in self._files.entries(place):
+            await asyncio.sleep(0)  # other sessions of this process have their turn
             yield tuple(entry for entry in batch if self._allows(_below(place, entry.name), on_the_way=True))
 
     def _check_room(self) -> None:

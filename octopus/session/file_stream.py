@@ -41,12 +41,12 @@ class FileStream:
 
     async def line(self, limit: int) -> bytes | None:
         """Return a line without its newline, None where the input ends before. Raise InvalidRequest for a longer one, Disconnected."""
-        while (end := self._whole().find(b"\n")) < 0:
+        while (end := self._first_line()) < 0:
             if self._size > limit:
                 raise InvalidRequest(f"a line of more than {limit} bytes")
             if not await self._more():
                 return None
-        return self._take(end + 1)[:-1]
+        return self._take(end)[:-1]
 
     async def write(self, data: bytes) -> None:
         """Send. Raise Disconnected."""
@@ -68,12 +68,15 @@ class FileStream:
                     self._at_end = True
         return False
 
-    def _whole(self) -> bytes:
-        """Return all that waits, put together."""
-        if self._size:
+    def _first_line(self) -> int:
+        """Return how long the first line of what waits is, less than 0 where its end has not come; copy only what came in parts."""
+        if self._size and (at := self._parts[0].find(b"\n", self._begun)) >= 0:
+            return at + 1 - self._begun
+        if len(self._parts) > 1:
             self._parts.appendleft(self._take(self._size))
             self._size = len(self._parts[0])
-        return self._parts[0] if self._parts else b""
+            return self._parts[0].find(b"\n") + 1 or -1
+        return -1
 
     def _take(self, size: int) -> bytes:
         """Return the first ``size`` bytes of what waits: copied once, and not at all where they came as one."""

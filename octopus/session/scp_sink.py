@@ -61,6 +61,7 @@ class ScpSink:
         """Take what is announced, to the end of the directory or of the input."""
         times: tuple[int, int] | None = None
         while (line := await self._stream.line(MAX_LINE)) is not None:
+            await asyncio.sleep(0)  # other sessions of this process have their turn
             if line == b"E":
                 await self._agree()
                 return
