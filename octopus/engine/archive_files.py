@@ -169,6 +169,7 @@ class ArchiveFiles:
         if changes.mode is not None or changes.mtime is not None:
             self._rights.check_owner(found)
         wanted = changed(found, changes)
+        self._stat.forget()
         if found.directory:
             await self._changes.put(b"/", header(place.path, wanted, tarfile.DIRTYPE))
         elif found.regular:
@@ -207,6 +208,7 @@ class ArchiveFiles:
         if taken is not None and taken.directory:
             raise IsADirectory
         await self._check_entry(new.path, taken)
+        self._stat.forget()
         await self._changes.rename(old.path, new.path, found)
 
     async def symlink(self, text: bytes, place: Place) -> None:

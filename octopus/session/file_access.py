@@ -37,7 +37,6 @@ UPLOAD = frozenset({RequestKind.UPLOAD})
 EITHER = DOWNLOAD | UPLOAD
 """What looking at attributes takes: who may only upload has to find the directory."""
 
-
 _Opened = TypeVar("_Opened", OpenFile, OpenDirectory)
 
 
@@ -239,11 +238,9 @@ class FileAccess:
     async def _check_moved(self, operation: str, source: Place, place: Place) -> None:
         """Refuse to give another name to what takes paths along that are not allowed: a link's, or those below a directory."""
         found = source.attributes
-        if not (self._narrow and found):
-            return
-        if found.symlink:
+        if self._narrow and found and found.symlink:
             await self._check_link(operation, await self._files.read_link(source), place)
-        for moved in (source, place) if found.directory else ():
+        for moved in (source, place) if found and found.directory else ():
             if not self._rule.covers_below(moved.path):
                 await self._refuse(operation, moved.asked, moved.path)
 

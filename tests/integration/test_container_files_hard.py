@@ -369,3 +369,14 @@ async def test_over_tls(two_tls_engines: tuple[Engine, Engine], image: str) -> N
             await files.rename(await files.resolve(b"/l"), await files.resolve(b"/new"), replace=True)
             assert (await attributes(files, b"/new")).size == len(data)
         await asyncio.sleep(0)  # the last connection closes in the loop's next turn, and removing the container holds up the loop
+
+
+async def test_a_file_given_away_is_theirs_at_once(backend: DockerBackend, docker_engine: Engine, bare: str) -> None:
+    """What is remembered of owners does not outlive what the session itself changed."""
+    async with backend.files(target_of(bare, docker_engine.address), "", token()) as files:
+        path = b"/given"
+        await upload(files, path, b"a")
+        before = await files.resolve(path)
+        await files.change(before, AttributeChanges(uid=1234, gid=5678))
+        after = await attributes(files, path)
+        assert (after.uid, after.gid) == (1234, 5678)
