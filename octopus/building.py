@@ -188,7 +188,8 @@ def sources(config: Config, stack: AsyncExitStack) -> Sources:
     if config.marathon.urls:
         marathon = config.marathon
         http_to = _http(marathon, stack)
-        feeds.append(MarathonFeed(cluster, http_to, marathon.urls, poll_interval=marathon.poll_interval, hear=history.hear))
+        roles, interval = marathon.accepted_roles, marathon.poll_interval
+        feeds.append(MarathonFeed(cluster, http_to, marathon.urls, poll_interval=interval, hear=history.hear, default_roles=roles))
     return Sources(
         cluster=cluster,
         feeds=tuple(feeds),

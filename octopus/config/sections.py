@@ -131,6 +131,8 @@ class Marathon(Section):
     poll_interval: Timeout = 15.0
     """Between two readings, where Marathon has no events (0.8)."""
     policy_labels: bool = False
+    accepted_roles: Texts = ()
+    """Roles of apps that name none, where Marathon was started with ``--default_accepted_resource_roles``: it does not tell."""
 
 
 class Docker(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -73,15 +73,25 @@ class _MarathonFacts(msgspec.Struct, rename="camel"):
     configuration: _Configuration = msgspec.field(name="marathon_config", default_factory=_Configuration)
 
 
-def decode_marathon(apps: bytes, tasks: bytes, pods: bytes = b"[]", info: bytes = b"{}", source: str = "Marathon") -> MarathonSnapshot:
-    """Return what Marathon's four answers say together. Raise BadUpstream when one is not what it should be."""
+def decode_marathon(
+    apps: bytes,
+    tasks: bytes,
+    pods: bytes = b"[]",
+    info: bytes = b"{}",
+    source: str = "Marathon",
+    default_roles: Sequence[str] = (),
+) -> MarathonSnapshot:
+    """Return what Marathon's four answers say together. Raise BadUpstream when one is not what it should be.
+
+    ``default_roles`` are those of apps that name none, () for all that they may have.
+    """
     entries = Entries()
     listed = read_json(apps, _Apps, f"{source} /v2/apps").apps
     found_apps = entries.read(listed, _App)
     found_tasks = entries.read(read_json(tasks, _Tasks, f"{source} /v2/tasks").tasks, _Task)
     found_pods = entries.read(read_json(pods, list[msgspec.Raw], f"{source} /v2/pods::status"), _Pod)
     facts = read_json(info, _MarathonFacts, f"{source} /v2/info")
-    rules = _rules(facts)
+    rules = _rules(facts, default_roles)
     definitions, unread = _definitions(listed, rules)
     labels = {app.id: app.labels or {} for app in found_apps}
     labels |= {pod.id: (pod.spec.labels if pod.spec else None) or {} for pod in found_pods}
@@ -99,10 +109,16 @@ def decode_marathon(apps: bytes, tasks: bytes, pods: bytes = b"[]", info: bytes 
     )
 
 
-def _rules(facts: _MarathonFacts) -> Rules:
+def _rules(facts: _MarathonFacts, default_roles: Sequence[str]) -> Rules:
     told = facts.configuration
     # Before 1.3 there are no features to be listed, and what is not told is not known.
-    return rules_of(facts.version, role=told.mesos_role or "", features=told.features, maintenance=told.maintenance_mode)
+    return rules_of(
+        facts.version,
+        role=told.mesos_role or "",
+        features=told.features,
+        default_roles=default_roles,
+        maintenance=told.maintenance_mode,
+    )
 
 
 def _placed(tasks: Iterable[_Task]) -> dict[str, MarathonTask]:

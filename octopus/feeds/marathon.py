@@ -51,7 +51,7 @@ class MarathonFeed:
     Times in seconds, sizes in bytes. ``poll_interval`` between readings where no events come (Marathon 0.8), ``full_interval`` where
     they do; an event brings a reading after ``debounce``; ``silence`` on the stream that counts as its end.
     ``max_body`` bounds what one reading holds in all, ``look_ups`` what people can make us ask.
-    ``hear`` is told the name and the data of each event, b"" for too much data.
+    ``hear`` is told the name and the data of each event, b"" for too much data. ``default_roles`` are those of apps that name none.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class MarathonFeed:
         max_body: int = 256 * 1024 * 1024,
         look_ups: LookUps | None = None,
         hear: Callable[[str, bytes], None] = lambda name, data: None,
+        default_roles: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
         rng: Callable[[], float] = random.random,
     ) -> None:
@@ -85,6 +86,7 @@ class MarathonFeed:
         self._look_ups = look_ups or LookUps()
         self._rng = rng
         self._hear = hear
+        self._default_roles = tuple(default_roles)
         self._health = FeedHealth("marathon", clock)
         self._reading = asyncio.Lock()
         self._readings = 0
@@ -196,7 +198,7 @@ class MarathonFeed:
                 pods = found
                 break
         # Entries are read one by one, so that a thread leaves the event loop its turns; only the first scan holds it up (about 1 ms a MB).
-        return await asyncio.to_thread(decode_marathon, apps, tasks, pods, info, base)
+        return await asyncio.to_thread(decode_marathon, apps, tasks, pods, info, base, self._default_roles)
 
     async def _get(self, base: str, path: str, limit: int, *, needed: bool = True) -> bytes | None:
         """Return a body of at most ``limit`` bytes; None where there is no such thing and none is needed (404)."""

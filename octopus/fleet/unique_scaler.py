@@ -16,12 +16,10 @@ from octopus.core.errors import (
     AccessDenied,
     AppLocked,
     AuditUnavailable,
-    BadUpstream,
     InvalidDocument,
     InvalidRequest,
     NoSuchTarget,
     OctopusError,
-    OrchestratorUnavailable,
     printable,
 )
 from octopus.core.inventory import FeedStatus
@@ -34,7 +32,7 @@ from octopus.fleet.judging import Judgement, follows, judge, watched
 from octopus.fleet.leadership import Leadership
 from octopus.fleet.presence import Presence
 from octopus.fleet.seen import cannot_be_judged
-from octopus.fleet.unique_record import UniqueRecord
+from octopus.fleet.unique_record import FAILURES, KINDS, NOBODYS_FAULT, Changed, NotLeading, UniqueRecord
 
 MINUTE = 60.0
 ALL_WELL = "each host that can hold an instance has one"
@@ -220,12 +218,15 @@ class UniqueScaler:
         except AuditUnavailable:
             record.failed("audit")
             raise
-        except _FAILURES as error:
-            kind = _KINDS.get(type(error), "unavailable")
+        except FAILURES as error:
+            kind = KINDS.get(type(error), "unavailable")
             record.failed(kind)
-            if kind not in _NOBODYS_FAULT:
+            if kind not in NOBODYS_FAULT:
                 memory.failed(now, final=state_of(app, found) if kind == "invalid" else None)
             return await self._refuse(found, memory, error.notice, operator, key=(kind, error.notice))
+        except Exception:
+            memory.failed(now)  # a bug: not at each look again
+            raise
         memory.scaled(step.instances, written.version, self._clock())
         memory.told = None
         action = record.action(found, Did.SCALED, step.why, operator=operator, deployment=written.deployment)
@@ -234,18 +235,18 @@ class UniqueScaler:
         return action
 
     async def _read_again(self, app: App) -> None:
-        """Look at the app as it is now. Raise AppLocked, _Changed when it is not what was judged any more."""
+        """Look at the app as it is now. Raise AppLocked, Changed when it is not what was judged any more."""
         fresh = await self._scaling.read(app.id, self._cluster.marathon.rules)
         if fresh.deploying:
             raise AppLocked(f"{app.id}: a deployment is under way")
         if (fresh.version, fresh.instances) != (app.version, app.instances) or not self._follows(fresh):
-            raise _Changed(notice="it was changed since it was looked at")
+            raise Changed(notice="it was changed since it was looked at")
 
     async def _lead_still(self) -> None:
         self.lead = await self._leadership.lead()
         if not self.lead.mine:
             who = self.lead.problem or (f"{self.lead.who} does" if self.lead.who else "another one does")
-            raise _NotLeading(notice=f"this gateway does not lead: {printable(who)}")
+            raise NotLeading(notice=f"this gateway does not lead: {printable(who)}")
 
     async def _check(self, app: App, found: Coverage, memory: AppMemory) -> None:
         """See whether the instances asked for run by now; where they do not, the same is not tried again until something changes."""
@@ -254,7 +255,7 @@ class UniqueScaler:
             return
         try:
             waiting = await self._scaling.waiting(app.id)
-        except _FAILURES as error:
+        except FAILURES as error:
             waiting = error.notice
         self._record.failed("unplaced")
         memory.futile = state_of(app, found)
@@ -277,24 +278,4 @@ class UniqueScaler:
         return action
 
 
-class _Changed(InvalidRequest):
-    """The app is not what was judged."""
-
-
-class _NotLeading(AccessDenied):
-    """Another gateway may scale."""
-
-
-_FAILURES = (NoSuchTarget, AccessDenied, AppLocked, InvalidRequest, BadUpstream, OrchestratorUnavailable)
-_KINDS: dict[type[OctopusError], str] = {
-    _Changed: "changed",
-    _NotLeading: "not leading",
-    AppLocked: "locked",
-    NoSuchTarget: "gone",
-    InvalidRequest: "invalid",
-    AccessDenied: "denied",
-}
-"""What failures are counted as."""
-_NOBODYS_FAULT = frozenset({"changed", "not leading"})
-"""What the next look sees by itself, without a pause."""
 _NOT_FOLLOWED = "is not among [unique] apps, has no constraint of one on each host, or its label OCTOPUS_UNIQUE says off"

@@ -37,7 +37,7 @@ class FakeScaling:
         self.written: list[tuple[str, int]] = []
         self.writes: asyncio.Queue[str] = asyncio.Queue()
         self.reasons: dict[str, str] = {}
-        self.fails: OctopusError | None = None
+        self.fails: Exception | None = None
         self.unreadable: OctopusError | None = None
 
     async def read(self, app: str, rules: Rules) -> App:

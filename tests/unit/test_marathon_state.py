@@ -101,6 +101,18 @@ def test_an_app_has_a_role_of_its_own_since_1_9() -> None:
     assert before.rules.visible_roles == {"*", "web"}
 
 
+def test_roles_of_apps_that_name_none_are_as_configured() -> None:
+    """Marathon does not tell its default: with "*" nothing reserved is for such an app, and one that asks gets what it asks for."""
+    info = json.dumps({"version": "1.7.174", "marathon_config": {"mesos_role": "slave_public"}}).encode()
+    plain = {"id": "/a", "cpus": 1, "mem": 0, "ports": []}
+    apps = json.dumps({"apps": [plain, {**plain, "id": "/b", "acceptedResourceRoles": ["slave_public"]}]}).encode()
+    public = Agent("S1", "h", total=Amounts(4000, 64_000), reserved={"slave_public": Amounts(4000, 64_000)}, reserved_used={})
+    for default, wanted in ((), [4, 4]), (("*",), [0, 4]):
+        told = decode_marathon(apps, b'{"tasks":[]}', info=info, default_roles=default)
+        [offer] = offers([public], [], told.rules)
+        assert [Fit(told.apps[name], told.rules).room(offer) for name in ("/a", "/b")] == wanted
+
+
 def test_of_an_app_that_cannot_be_read_it_is_kept_why() -> None:
     """Path and fault, of a constraint how it reads, and no more than a few; what has no id is nobody's."""
     constraints = [["rack", "LIKE", "r1"], ["rack", "LIKE", "a["]]

@@ -478,6 +478,20 @@ async def test_a_bug_costs_one_look() -> None:
         await running
 
 
+async def test_a_bug_after_the_intent_is_not_tried_again_at_each_look() -> None:
+    """As after any failure there is a pause; then it goes on."""
+    town = Town(A, B, C)
+    town.run_on(APP, "a", "b")
+    town.scaling.fails = RuntimeError("a bug")
+    with pytest.raises(RuntimeError):
+        await town.look()
+    await town.look(after=1)
+    assert [event.event for event in town.trail.events] == ["unique.requested"]
+    town.scaling.fails = None
+    await town.look(after=60)
+    assert town.scaling.written == [(APP, 3)]
+
+
 async def test_nothing_is_done_between_two_moments() -> None:
     """While a large snapshot is half applied, agents are of one moment and tasks of another: what runs on them is not known."""
     town = Town(A, B, C)
