@@ -242,6 +242,33 @@ class ContainerFilesContract:
         assert not (await writer.close()).ordered
         assert (await download(files, posixpath.join(base, b"f")))[0] == model
 
+    async def test_a_writer_reads_what_it_wrote(self, files: ContainerFiles, base: bytes) -> None:
+        """At once, anywhere, before the file is in its place and where it is changed in place."""
+        path = posixpath.join(base, b"f")
+        for mode in (WriteMode(), WriteMode(truncate=False), WriteMode()):
+            writer = await files.open_write(await files.resolve(path), mode)
+            await writer.change(AttributeChanges(size=0))
+            await writer.write(0, b"abcdef")
+            assert [await writer.read(0, 100), await writer.read(2, 2), await writer.read(6, 1)] == [b"abcdef", b"cd", b""]
+            await writer.write(4, b"EFG")
+            assert await writer.read(3, 100) == b"dEFG"
+            await writer.change(AttributeChanges(size=2))
+            assert await writer.read(0, 100) == b"ab"
+            await writer.write(2, bytes(300_000))
+            assert (await writer.read(299_990, 100), (await writer.close()).complete) == (bytes(12), True)
+        assert len((await download(files, path))[0]) == 300_002
+
+    async def test_nothing_is_read_far_beyond_the_end(self, files: ContainerFiles, base: bytes) -> None:
+        """Whatever offset a client may name."""
+        path = posixpath.join(base, b"f")
+        await upload(files, path, b"a")
+        for offset in (2**31, 2**63 - 1, 2**63, 2**64 - 1):
+            reader = await files.open_read(await files.resolve(path))
+            with contextlib.suppress(FileFailure):
+                assert await reader.read(offset, 100) == b""
+            assert await reader.read(0, 100) == b"a"
+            await reader.close()
+
     async def test_a_new_file_appears_whole_or_not_at_all(self, files: ContainerFiles, base: bytes) -> None:
         """Until it is closed nobody but its writer sees it; aborted it was never there, and what it was to replace still is."""
         path = posixpath.join(base, b"f")

@@ -118,6 +118,10 @@ class FileWriter(Protocol):
         """Write; with ``append`` the offset does not count. A full disk may show only in a later call. Raise FileFailure."""
         ...
 
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes as they are after all writes before, b"" at the end. Raise FileFailure."""
+        ...
+
     async def stat(self) -> FileAttributes:
         """Return the attributes, with the size as written up to now. Raise FileFailure."""
         ...

@@ -40,7 +40,7 @@ class Spool:
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return what is there. Raise NoSpace."""
-        return await self._do(os.pread, self.fd, size, offset)
+        return await self._do(os.pread, self.fd, size, offset) if size else b""
 
     async def truncate(self, size: int) -> None:
         """Set the size. Raise NoSpace."""
@@ -102,6 +102,12 @@ class ArchiveWriter:
             self._passed = self._passed or PassedBytes(offset if self._attributes.size else 0)
             self._passed.add(offset, data)
             self._resize(max(self._attributes.size, offset + len(data)))
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """See ``FileWriter.read``."""
+        async with self._turn:
+            self._check()
+            return await self._spool.read(offset, min(size, max(self._attributes.size - offset, 0)))
 
     async def stat(self) -> FileAttributes:
         """See ``FileWriter.stat``."""

@@ -15,9 +15,10 @@ from octopus.core.files import AttributeChanges, FileAttributes, FileFailure, Pa
 from octopus.engine.file_answers import attributes
 from octopus.engine.file_changes import WHOLE, Opened, change_arguments
 from octopus.engine.file_flow import Inflow, give_back
+from octopus.engine.file_reader import read_block
 from octopus.engine.file_shell import FileShell
 from octopus.engine.file_shells import FileShells
-from octopus.engine.limits import FileLimits
+from octopus.engine.limits import FileLimits, faults
 from octopus.engine.small_file import SmallFile
 
 UNDER_WAY = 2
@@ -81,6 +82,17 @@ class ShellWriter:
                 await self._change_over()
             elif self._length == len(data) and self._start == 0 and not self._made:
                 self._small.store(data, self._mode())
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """See ``FileWriter.read``."""
+        async with self._turn:
+            self._check()
+            await self._make()
+            await self._flush()
+            await self._sent_all()
+            said = await self._shell.call("read", self._opened.path, b"%d" % offset, b"%d" % size)
+        with faults(self._agent, "read"):
+            return bytes(read_block(offset, size, said).data)
 
     async def stat(self) -> FileAttributes:
         """See ``FileWriter.stat``."""

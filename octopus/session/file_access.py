@@ -30,7 +30,7 @@ from octopus.core.ports import ContainerFiles, FileReader, FileWriter
 from octopus.core.types import FileRights, RequestKind
 from octopus.session.file_copies import FileCopies
 from octopus.session.file_trail import FileTrail
-from octopus.session.open_files import OpenDirectory, OpenFile, changed, named
+from octopus.session.open_files import OpenDirectory, OpenFile, Written, changed, named
 
 DOWNLOAD = frozenset({RequestKind.DOWNLOAD})
 UPLOAD = frozenset({RequestKind.UPLOAD})
@@ -272,12 +272,12 @@ class FileAccess:
         append: bool = False,
     ) -> OpenFile:
         self._check_room()
+        written = await writer() if writer else None
         opened = OpenFile(
             place,
             self._trail,
-            reader=await reader() if reader else None,
-            writer=await writer() if writer else None,
-            reopen=partial(self._files.open_read, place) if read else None,
+            reader=await reader() if reader else Written(written) if written and read else None,
+            writer=written,
             sent=self._copies.open(),
             received=self._copies.open(append=append) if writer else None,
         )

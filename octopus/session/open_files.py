@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
 from octopus.core.errors import OctopusError
-from octopus.core.files import AttributeChanges, FileAttributes, FileDenied, FileEntry, FileFailure, Passed, Place
+from octopus.core.files import AttributeChanges, FileAttributes, FileDenied, FileEntry, FileFailure, Passed, PassedBytes, Place
 from octopus.core.paths import escaped
 from octopus.core.ports import FileReader, FileWriter
 from octopus.session.file_copies import FileCopy
 from octopus.session.file_trail import FileTrail
 
-OpenReader = Callable[[], Awaitable[FileReader]]
+
+class Written:
+    """A file open for both, as its reader: it reads what ``writer`` has written."""
+
+    def __init__(self, writer: FileWriter) -> None:
+        self.size = -1  # it may become any
+        self._writer = writer
+        self._passed = PassedBytes()
+        self._whole = False
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """See ``FileReader.read``."""
+        data = await self._writer.read(offset, size)
+        self._passed.add(offset, data)
+        if len(data) < size:
+            self._whole = self._whole or (self._passed.ordered and self._passed.end >= offset + len(data))
+        return data
+
+    async def stat(self) -> FileAttributes:
+        """See ``FileReader.stat``."""
+        return await self._writer.stat()
+
+    async def close(self) -> Passed:
+        """See ``FileReader.close``."""
+        return self._passed.result(complete=self._whole)
 
 
 class OpenFile:
-    """A file that is read, written or both: given ``reader``, or ``writer``, and with that what opens a reader when one is needed.
+    """A file that is read, written or both: given ``reader``, ``writer``, or a writer and how to read what it wrote (``Written``).
 
     ``sent`` and ``received`` are the copies of what is read and what is written, where such are kept. Every call may raise
     RecordingUnavailable then.
@@ -31,7 +55,6 @@ class OpenFile:
         *,
         reader: FileReader | None,
         writer: FileWriter | None,
-        reopen: OpenReader | None,
         sent: FileCopy | None = None,
         received: FileCopy | None = None,
     ) -> None:
@@ -41,7 +64,6 @@ class OpenFile:
         self._received = received
         self._reader = reader
         self._writer = writer
-        self._reopen = reopen
         self._changed: dict[str, int] = {}
         self._lost: OctopusError | None = None
         self._closed = False
@@ -54,9 +76,7 @@ class OpenFile:
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes, b"" at the end. Raise FileFailure."""
         if self._reader is None:
-            if self._reopen is None:
-                raise FileDenied("not open for reading")
-            self._reader = await self._reopen()
+            raise FileDenied("not open for reading")
         data = await self._reader.read(offset, size)
         if self._sent:
             await self._sent.put(offset, data)

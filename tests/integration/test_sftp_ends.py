@@ -58,11 +58,11 @@ class Far:
 
     async def close(self) -> Passed:
         """See ``FileReader.close`` and ``FileWriter.close``."""
-        if hasattr(self._near, "read"):
+        if hasattr(self._near, "write"):
+            self._files.check()
+        else:
             self._files.closing.set()
             await self._files.near.wait()
-        else:
-            self._files.check()
         return await self._near.close()
 
 

@@ -94,7 +94,7 @@ class LocalReader:
     async def read(self, offset: int, size: int) -> bytes:
         """See ``FileReader.read``."""
         with told():
-            data = os.pread(self._fd, size, offset)
+            data = os.pread(self._fd, size, offset) if offset < 2**63 else b""
         self._passed.add(offset, data)
         if len(data) < size:
             self._whole = self._whole or (self._passed.ordered and self._passed.end >= offset + len(data))
@@ -135,6 +135,12 @@ class LocalWriter:
             os.pwrite(self._fd, data, offset)
         self._passed = self._passed or PassedBytes(0 if self._place else offset)
         self._passed.add(offset, data)
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """See ``FileWriter.read``."""
+        self._check()
+        with told():
+            return os.pread(self._fd, size, offset)
 
     async def stat(self) -> FileAttributes:
         """See ``FileWriter.stat``."""
