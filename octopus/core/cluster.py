@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from octopus.core.inventory import LIVE_STATES, RUNNING, Agent, MarathonSnapshot, Snapshot, Task
+from octopus.core.inventory import LIVE_STATES, RUNNING, Agent, MarathonSnapshot, Snapshot, Task, used_by_agent
 from octopus.core.joining import joined
 from octopus.core.maintenance import Plan
 from octopus.core.mesos_events import (
@@ -161,8 +161,8 @@ class Cluster:
                 self._added(task)
             case TaskUpdated():
                 self._updated(event)
-            case AgentAdded(agent):
-                self.agents[agent.id] = self._planned(agent)
+            case AgentAdded(agent, allocated):
+                self.agents[agent.id] = self._planned(self._with_others(agent, allocated))
                 self.awaited.discard(agent.id)
             case AgentRemoved(agent_id):
                 self.agents.pop(agent_id, None)
@@ -250,6 +250,13 @@ class Cluster:
         for role, amounts in after:
             used[role] = used.get(role, NOTHING) + amounts
         self.agents[agent_id] = msgspec.structs.replace(agent, reserved_used=used)
+
+    def _with_others(self, agent: Agent, allocated: Amounts) -> Agent:
+        """Return an agent that is back with what no task uses on it; in a failover all is read anew soon, and 10,000 come at once."""
+        if allocated == NOTHING or self.awaited:
+            return agent
+        used = used_by_agent(task for task in self.tasks if task.agent == agent.id)
+        return msgspec.structs.replace(agent, others=allocated - used.get(agent.id, NOTHING))
 
     def _lost(self, agent_id: str) -> None:
         """Take an agent for disconnected until it is added again, or removed: its tasks are gone, and what they used is not free."""

@@ -10,6 +10,8 @@ import msgspec
 from octopus.core.errors import BadUpstream
 from octopus.core.inventory import LIVE_STATES, Agent, Snapshot, Task, used_by_agent
 from octopus.core.mesos_v1_wire import AgentFacts, V1Agent, V1Task, agent_of, task_of
+from octopus.core.resource_wire import in_all
+from octopus.core.resources import NOTHING, Amounts
 from octopus.core.wire import Entries, IdValue, Status, container_ids, read_json
 
 AGENT_LOST = frozenset({"REASON_AGENT_REMOVED", "REASON_SLAVE_REMOVED"})
@@ -80,9 +82,10 @@ class TaskUpdated(msgspec.Struct, frozen=True):
 
 
 class AgentAdded(msgspec.Struct, frozen=True):
-    """An agent that is new, or back."""
+    """An agent that is new, or back; ``allocated`` is all that is used on it, by tasks that were added before and by executors."""
 
     agent: Agent
+    allocated: Amounts = NOTHING
 
 
 class AgentRemoved(msgspec.Struct, frozen=True):
@@ -175,7 +178,8 @@ def _event(event: _Event) -> MesosEvent | None:
     if event.task_added:
         return TaskAdded(task_of(event.task_added.task))
     if event.agent_added:
-        return AgentAdded(agent_of(event.agent_added.agent))
+        added = event.agent_added.agent
+        return AgentAdded(agent_of(added), in_all(added.allocated_resources))
     if event.agent_removed:
         return AgentRemoved(event.agent_removed.agent_id.value)
     if changed := event.framework_added or event.framework_updated:

@@ -125,6 +125,20 @@ def test_an_agent_that_cannot_be_reached_is_not_free(state: str, reason: str) ->
     assert cluster.agents["S1"].active
 
 
+def test_executors_on_an_agent_that_is_back_count() -> None:
+    """It brings its tasks and then itself: what is used beyond them is used all the same, until the whole is read again."""
+    cluster = Cluster()
+    cluster.replace(Snapshot(agents=[Agent("S1", "a", total=Amounts(6000))], tasks=[_task("t", amounts=Amounts(1000))]))
+    for wanted, awaited in (({"*": 3500}, set[str]()), ({"*": 5000}, {"S9"})):
+        cluster.awaited = awaited
+        cpus = [{"name": "cpus", "scalar": {"value": value}} for value in (6, 2.5)]
+        agent = {"agent_info": {"id": {"value": "S1"}}, "total_resources": cpus[:1], "allocated_resources": cpus[1:]}
+        event = decode_event(json.dumps({"type": "AGENT_ADDED", "agent_added": {"agent": agent}}).encode())
+        assert event is not None
+        cluster.apply(event)
+        assert _free(cluster) == wanted
+
+
 def test_a_task_lives_through_its_states() -> None:
     """Staging is known but cannot be entered; running can; finished is forgotten; what is unknown is left alone."""
     cluster = Cluster()
