@@ -189,10 +189,14 @@ pass() { # size: so many bytes from standard input to file 5; 98: how many were 
         taken=${taken##*"$nl"}
         taken=${taken%+*}
         case $taken in '' | *[!0-9]*) exit 98 ;; esac
-        drain $(($1 - taken * piece))
+        drain $(($1 - taken * piece)) || exit 98
         exit 99
     fi
-    [ $rest = 0 ] || dd "bs=$rest" count=1 iflag=fullblock >&5 || exit 99
+    if [ $rest != 0 ] && ! trouble=$(dd "bs=$rest" count=1 iflag=fullblock 2>&1 >&5); then
+        printf '%s\n' "$trouble" >&2
+        case $trouble in *1+0' records in'* | *0+1' records in'*) exit 99 ;; esac
+        exit 98
+    fi
 }
 block() { # path offset size append; leaves with 99 when it failed after it took the bytes
     enter "$1"
@@ -207,7 +211,7 @@ op_write() { # path offset size, then that many bytes
     [ "$3" = 0 ] && return 0
     (block "$@")
     status=$?
-    case $status in 0 | 98 | 99) ;; *) drain "$3" ;; esac
+    case $status in 0 | 98 | 99) ;; *) drain "$3" || status=98 ;; esac
     return $status
 }
 op_append() { # path size, then that many bytes: at the end, wherever that is by now
@@ -220,7 +224,7 @@ op_append() { # path size, then that many bytes: at the end, wherever that is by
         } 5>>"./$base"
     )
     status=$?
-    case $status in 0 | 98 | 99) ;; *) drain "$2" ;; esac
+    case $status in 0 | 98 | 99) ;; *) drain "$2" || status=98 ;; esac
     return $status
 }
 op_pour() { # path offset, then bytes to the end of the input: the last operation of a helper that is there for nothing else
@@ -256,7 +260,7 @@ settle() { # name size exclusive mode owner atime mtime former-owner written: th
 }
 op_put() { # temporary size name exclusive umask mode owner atime mtime, then that many bytes: a small file that was not there
     left=$2 full=
-    trap '[ "$left" = 0 ] || drain "$left"; [ "$end" ] || IFS= read -r end' EXIT
+    trap '[ "$left" = 0 ] || drain "$left"; [ "$end" ] || IFS= read -r end; [ "$end" = whole ] || exit 97' EXIT
     end=
     enter "$1"
     umask "$5"
@@ -266,7 +270,7 @@ op_put() { # temporary size name exclusive umask mode owner atime mtime, then th
         left=0
     } >"./$base" || exit 1
     set +C
-    trap '[ "$end" ] || IFS= read -r end; rm -f "./$base"' EXIT
+    trap '[ "$end" ] || IFS= read -r end; rm -f "./$base"; [ "$end" = whole ] || exit 97' EXIT
     [ "$full" ] && exit 1
     IFS= read -r end
     [ "$end" = whole ] || fail 'Bytes are missing' # a connection was cut before the last one
@@ -284,8 +288,9 @@ op_commit() { # temporary offset bytes name size exclusive mode owner atime mtim
     IFS= read -r end
     [ "$end" = whole ] || {
         echo 'Bytes are missing' >&2
-        status=1
+        status=97
     }
+    failed=$status
     [ $status = 0 ] && (
         enter "$1"
         written="$2 $3"
@@ -293,6 +298,7 @@ op_commit() { # temporary offset bytes name size exclusive mode owner atime mtim
         settle "$@" "$written"
     ) && return
     status=$?
+    [ $failed != 97 ] || status=97
     (enter "$1" && rm -f "./$base")
     return $status
 }
@@ -553,8 +559,11 @@ while read -r mark op count path; do
     errors=$("op_$op" "$@" 2>&1 >&4)
     status=$?
     [ $status != 98 ] || exit 1
+    gone=
+    [ $status != 97 ] || status=1 gone=1 # cut, or out of step: what comes next may be a file's bytes, and is no request
     case $op$status in create0) ;; create* | commit* | discard*) forget "$first" ;; esac
     printf '%sE%s %s%s\n' "$mark" "$status" "$errors" "$mark"
+    [ "$gone" ] && exit 1
     [ "$op" != pour ] || {
         cat >/dev/null # what comes after a failure is a file's bytes, and no request
         exit 0

@@ -179,6 +179,10 @@ async def test_a_disk_that_fills_up_in_the_middle_of_a_block(tmp_path: Path, nam
             with pytest.raises(FileFailure):
                 await shell.call("write", temporary, b"0", b"%d" % size, data=os.urandom(size))
             assert (await shell.call("hello")).splitlines()[0].startswith(b"0")
+        for size in (1000, 100_000):
+            with pytest.raises(FileFailure):
+                await shell.call("write", temporary, b"%d" % (limits.block * 2), b"%d" % size, data=os.urandom(size))
+            assert (await shell.call("hello")).splitlines()[0].startswith(b"0")
         await shell.call("discard", temporary)
     assert list(tmp_path.iterdir()) == []
 
@@ -283,3 +287,33 @@ async def test_a_small_file_of_which_more_is_asked_later(tmp_path: Path, name: s
         assert (await reader.stat()).size == 9
         assert await reader.read(0, 20) == b"rewritten"
         assert (await reader.close()).complete
+
+
+@pytest.mark.parametrize("name", ["dash", "bash"])
+@pytest.mark.parametrize("way", ["put", "commit", "write", "append"])
+async def test_content_is_never_taken_for_requests(tmp_path: Path, name: str, way: str) -> None:
+    """Where what reads a file's bytes dies over it, the helper leaves: what is left of them names no operation."""
+    lies, home = tmp_path / "lies", tmp_path / "home"
+    lies.mkdir()
+    home.mkdir()
+    (lies / "dd").write_text('#!/bin/sh\ncase $* in *bs=1000*|*bs=999*) kill -9 $$ ;; *) PATH=/usr/bin:/bin exec dd "$@" ;; esac\n')
+    (lies / "dd").chmod(0o755)
+    process = await asyncio.create_subprocess_exec(
+        need(SHELLS[name][0], name),
+        *SHELLS[name][1:],
+        *("-c", SCRIPT),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PATH": f"{lies}:{os.environ['PATH']}"},
+    )
+    temporary = f"{home}/.octopus-{'0' * 24}"
+    hostile = f"x\nm make_directory 2\n{home}/walked\n\n".ljust(1000)
+    create = f"m create 3\n{temporary}\nnew\n0\n"
+    request = {
+        "put": f"m put 9\n{temporary}\n1000\nnew\n0\n0022\n\n\n\n\n{hostile}whole\n",
+        "commit": f"{create}m commit 11\n{temporary}\n0\n1000\nnew\n1000\n0\n0644\n\n\n\n\n{hostile}whole\n",
+        "append": f"{create}m append 2\n{temporary}\n1000\n{hostile}",
+        "write": f"{create}m write 3\n{temporary}\n0\n1000\n{hostile}",
+    }[way]
+    await process.communicate(request.encode())
+    assert list(home.iterdir()) == []
