@@ -18,7 +18,7 @@ READ_BACK = 120.0
 
 @dataclass(slots=True)
 class AppMemory:
-    """One app's past. Times in seconds since 1970.
+    """One app's past. Times in seconds since 1970; where the clock was set back, what is in the future by it holds nothing up.
 
     ``wrote`` is the number last written, which made ``version``; it is ``checked`` once its instances had time to start. ``futile`` is
     the state of things in which a try is known to be in vain, ``told`` what was said last of why nothing is done.
@@ -56,6 +56,7 @@ class AppMemory:
 
     def check_due(self, now: float, check_after: float) -> bool:
         """Tell, once, that the instances asked for have had ``check_after`` seconds to start."""
+        self.wrote_at = min(self.wrote_at, now)
         if self.checked or now < self.wrote_at + check_after:
             return False
         self.checked = True
@@ -63,12 +64,12 @@ class AppMemory:
 
     def hangs(self, now: float, patience: float, *, stuck: bool) -> bool:
         """Whether a deployment that asks for more than can run has been ``stuck`` for ``patience`` seconds at every look."""
-        self.stuck_since = (self.stuck_since or now) if stuck else 0.0
+        self.stuck_since = min(self.stuck_since or now, now) if stuck else 0.0
         return stuck and now - self.stuck_since >= patience
 
     def awaits(self, app: App, now: float) -> bool:
         """Whether ``app`` is older than what was written: nothing can be said of it yet."""
-        return app.version < self.version and now < self.wrote_at + READ_BACK
+        return app.version < self.version and abs(now - self.wrote_at) < READ_BACK
 
     def given_up(self) -> str:
         """Return why the app is left to others, "" while it is not."""
@@ -80,7 +81,7 @@ class AppMemory:
         """Return why nothing is tried just now, which the failure before it has told; "" for nothing."""
         if self.futile is not None and self.futile == state:
             return "the same was tried in vain, and nothing has changed since"
-        if now < self.not_before:
+        if now < self.not_before <= now + LONGEST_WAIT:
             return f"the last try failed; the next one is in {max(1, round(self.not_before - now))} s"
         return ""
 

@@ -32,13 +32,13 @@ class Presence:
 
     def unsettled(self, agents: Mapping[str, str], now: float) -> dict[str, str]:
         """Return why agents are not to be relied on, by id; ``agents`` is the host name of each."""
-        flapping = {host for host, times in self._returns.items() if len(times) >= self._often and times[0] > now - self._window}
+        flapping = {host for host, times in self._returns.items() if len(times) >= self._often and abs(now - times[0]) < self._window}
         minutes = round(self._window / 60)
         return {agent: f"it came back {self._often} times within {minutes} min" for agent, host in agents.items() if host in flapping}
 
     def _forget(self, now: float) -> None:
-        self._returns = {host: times for host, times in self._returns.items() if times[-1] > now - self._window}
-        self._gone = {host: left for host, left in self._gone.items() if left > now - self._window}
+        self._returns = {host: times for host, times in self._returns.items() if abs(now - times[-1]) < self._window}
+        self._gone = {host: left for host, left in self._gone.items() if abs(now - left) < self._window}
         for known in (self._returns, self._gone):
             while len(known) > MAX_REMEMBERED:
                 del known[next(iter(known))]

@@ -204,7 +204,7 @@ class UniqueScaler:
 
     def _too_fast(self) -> str:
         full = len(self._writes) == self._per_minute
-        return "as many apps as may be were scaled in the last minute" if full and self._writes[0] > self._clock() - MINUTE else ""
+        return "as many apps as may be were scaled in the last minute" if full and abs(self._clock() - self._writes[0]) < MINUTE else ""
 
     async def _scale(self, app: App, found: Coverage, memory: AppMemory, operator: str) -> Action:
         """Look once more, put the intent on the trail, write, and put the outcome on the trail."""

@@ -22,6 +22,7 @@ from octopus.core.placement_operators import Constraint
 from octopus.core.resources import Amounts
 from octopus.core.unique_actions import Did, Lead
 from octopus.fleet.judging import SLICE, watched
+from octopus.fleet.presence import Presence
 from tests.parts.fleet import NOW, STATSD, FakeLeadership, Town, agent
 
 APP = "/ops/statsd"
@@ -490,6 +491,34 @@ async def test_a_bug_after_the_intent_is_not_tried_again_at_each_look() -> None:
     town.scaling.fails = None
     await town.look(after=60)
     assert town.scaling.written == [(APP, 3)]
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+async def test_a_clock_that_jumps_holds_nothing_up_and_has_nothing_done_twice(jump: float) -> None:
+    """By a day either way: what was written is not written again, and pauses of before do not last until the clock is there again."""
+    town = Town(A, B, C, per_minute=1)
+    town.run_on(APP, "a", "b")
+    await town.look()
+    await town.look(after=jump)
+    assert town.scaling.written == [(APP, 3)]
+    town.deployed(APP, "a", "b", "c")
+    town.agents["d"] = agent("d")
+    town.scaling.fails = OrchestratorUnavailable("down")
+    await town.look()
+    town.scaling.fails = None
+    await town.look(after=-jump)
+    assert town.scaling.written == [(APP, 3), (APP, 4)]
+
+
+def test_a_clock_that_is_set_back_makes_no_host_flap() -> None:
+    """What came back by the clock of before came back at no time that counts now."""
+    seen = Presence()
+    for now, hosts in ((1e6, ["a"]), (1e6 + 1, []), (1e6 + 2, ["a"]), (1e6 + 3, []), (1e6 + 4, ["a"])):
+        seen.watch(hosts, now)
+    assert seen.unsettled({"S": "a"}, 1e6 + 5)
+    assert not seen.unsettled({"S": "a"}, 1e6 - 86_400)
+    seen.watch(["a"], 1e6 - 86_400)
+    assert not seen.unsettled({"S": "a"}, 1e6 + 5)
 
 
 async def test_nothing_is_done_between_two_moments() -> None:
