@@ -180,7 +180,7 @@ op_check() { # path: its attributes, if it may be written
     [ -w "./$base" ] || fail 'Permission denied'
     attributes "./$base"
 }
-drain() { dd "bs=$1" count=1 iflag=fullblock >/dev/null 2>&1; }
+drain() { [ "$1" = 0 ] || dd "bs=$1" count=1 iflag=fullblock >/dev/null 2>&1; }
 pass() { # size: so many bytes from standard input to file 5; 98: how many were read is not known
     blocks=$(($1 / piece)) rest=$(($1 % piece))
     if [ $blocks != 0 ] && ! trouble=$(dd bs=$piece "count=$blocks" iflag=fullblock 2>&1 >&5); then

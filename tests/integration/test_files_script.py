@@ -175,7 +175,7 @@ async def test_a_disk_that_fills_up_in_the_middle_of_a_block(tmp_path: Path, nam
     async with piped(["bash"], {**os.environ, "LC_ALL": "C"}, tmp_path, limits, before=["-c", f"trap '' XFSZ; {limit}"]) as shell:
         temporary = bytes(tmp_path / f".octopus-{'0' * 24}")
         await shell.call("create", temporary, b"file", b"0")
-        for size in (limits.block + 1_000_000, limits.block * 2):
+        for size in (limits.block + 1_000_000, limits.block + 131_072, limits.block * 2):
             with pytest.raises(FileFailure):
                 await shell.call("write", temporary, b"0", b"%d" % size, data=os.urandom(size))
             assert (await shell.call("hello")).splitlines()[0].startswith(b"0")
