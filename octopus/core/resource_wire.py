@@ -83,6 +83,11 @@ class Resource(msgspec.Struct):
         return (self.reservations[-1].role if self.reservations else self.role) or UNRESERVED
 
     @property
+    def plain(self) -> bool:
+        """Whether it is nobody's and usable by all, told at a glance: nearly all of 100,000 tasks' resources are."""
+        return self.role == UNRESERVED and self.disk is None and self.reservation is None and not self.reservations
+
+    @property
     def taken_apart(self) -> bool:
         """Whether an app without volumes cannot use it: a volume, a disk of its own, or kept for one resident instance."""
         held = [*self.reservations, *([self.reservation] if self.reservation else [])]
@@ -110,7 +115,8 @@ def by_role(resources: Iterable[Resource], *, apart: bool = True) -> dict[str, A
 
 def kept(resources: Iterable[Resource], *, apart: bool = True) -> dict[str, Amounts]:
     """Return the same but for what is nobody's."""
-    return {role: each for role, each in by_role(resources, apart=apart).items() if role != UNRESERVED and each != NOTHING}
+    found = by_role((each for each in resources if not each.plain), apart=apart)
+    return {role: each for role, each in found.items() if role != UNRESERVED and each != NOTHING}
 
 
 def in_all(resources: Iterable[Resource]) -> Amounts:
