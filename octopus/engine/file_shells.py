@@ -30,6 +30,7 @@ class FileShells:
         self._shells: list[FileShell] = []
         self._stack = AsyncExitStack()
         self._starting = asyncio.Lock()
+        self._failure: OctopusError | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def get(self) -> FileShell:
@@ -89,8 +90,14 @@ class FileShells:
 
     async def _start(self) -> None:
         async with self._starting:
-            if not self._shells:
-                await self._enter()
+            if self._failure:
+                raise self._failure
+            try:
+                if not self._shells:
+                    await self._enter()
+            except OctopusError as error:  # who comes later, with a file to give up, need not wait for the same
+                self._failure = error
+                raise
 
     async def _start_another(self) -> None:
         try:

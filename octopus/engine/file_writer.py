@@ -262,7 +262,7 @@ class ShellWriter:
             await self._sent_all()
         with suppress(OctopusError):
             await self._small.drop()
-            if self._opened.name and self._made:
-                await self._shell.call("discard", self._opened.path)
+            if self._opened.name and self._made:  # a helper that was killed tidies up nothing: another one does
+                await (self._shells if self._shell.gone else self._shell).call("discard", self._opened.path)
         self._result = self._so_far(complete=False)
         self._on_end(self)

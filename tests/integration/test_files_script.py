@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from typing import cast
 
 import pytest
 
+from octopus.core.errors import ContainerUnavailable
 from octopus.core.files import AttributeChanges, FileFailure, PathChanged, WriteMode
 from octopus.core.ports import ContainerFiles, FileReader, FileWriter
 from octopus.engine.engines import Engine
@@ -317,3 +319,20 @@ async def test_content_is_never_taken_for_requests(tmp_path: Path, name: str, wa
     }[way]
     await process.communicate(request.encode())
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", list(SHELLS))
+async def test_nothing_is_left_of_a_helper_that_was_killed(tmp_path: Path, name: str) -> None:
+    """It tidies up nothing itself: what was being uploaded by it is removed by another."""
+    pid = tmp_path / "pid"
+    before = [need("bash", "bash"), "-c", f'echo $$ >>{pid}; exec "$0" "$@"']
+    async with served(tmp_path, name, before=before) as files:
+        writer = await files.open_write(await files.resolve(b"own/file"), WriteMode())
+        await writer.write(0, bytes(1_000_000))
+        await writer.stat()
+        assert len(list((tmp_path / "own").iterdir())) == 1
+        os.kill(int(pid.read_text().split()[0]), signal.SIGKILL)
+        with pytest.raises(ContainerUnavailable):
+            await files.resolve(b"own/other")
+        assert not (await writer.abort()).complete
+    assert list((tmp_path / "own").iterdir()) == []
