@@ -242,6 +242,14 @@ class ContainerFilesContract:
         assert not (await writer.close()).ordered
         assert (await download(files, posixpath.join(base, b"f")))[0] == model
 
+    async def test_two_slashes_are_one(self, files: ContainerFiles, base: bytes) -> None:
+        """Also at the beginning, where some shells keep both: a rule would not know the path again."""
+        await upload(files, base + b"/f", b"f")
+        for path in (b"/" + base + b"/f", b"//" + base + b"//f", b"/" + base + b"/new"):
+            for follow in (True, False):
+                found = await files.resolve(path, follow=follow)
+                assert found.path == base + (b"/new" if path.endswith(b"new") else b"/f")
+
     async def test_a_writer_reads_what_it_wrote(self, files: ContainerFiles, base: bytes) -> None:
         """At once, anywhere, before the file is in its place and where it is changed in place."""
         path = posixpath.join(base, b"f")

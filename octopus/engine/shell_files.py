@@ -53,7 +53,7 @@ class ShellFiles:
 
     async def resolve(self, path: bytes, *, follow: bool = True, ahead: bool = False, new: bool = False) -> Place:
         """See ``ContainerFiles.resolve``."""
-        whole = posixpath.join(self.home, path)
+        whole = b"/" + posixpath.join(self.home, path).lstrip(b"/")  # some shells keep two
         self._fetched = None
         if new and (own := self._own.place(path, whole)):
             return own
