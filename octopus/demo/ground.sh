@@ -24,7 +24,7 @@ has() { PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "$1" >/dev/null 2>
 want() {
     package=$1
     shift
-    "$@" 2>/dev/null || missing="$missing $package"
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
 }
 
 recent_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
