@@ -133,37 +133,8 @@ async def test_a_late_watcher_is_shown_the_end_of_a_long_recording(tmp_path: Pat
     assert (first["time"], 3_000_000 < len(first["init"]) < 5_000_000, first["init"][-1009:-1000]) == (7999, True, "000007999")
 
 
-async def test_a_gateway_that_stops_lets_go_of_watchers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a word in the log, and without telling them that the session is over: it goes on in its worker."""
-    received = b""
-    async with admin(tmp_path) as here:
-        await here.log_in()
-        here.plane.live.add(live := live_session("s-1"))
-        part = here.recordings / datetime.fromtimestamp(live.since, UTC).strftime("%Y/%m/%d") / "s-1.cast.part"
-        part.parent.mkdir(parents=True)
-        part.write_bytes(HEADER)
-        shown = asyncio.Event()
-
-        async def watch() -> None:
-            nonlocal received
-            cookies = here.client.cookies
-            async with (
-                httpx.AsyncClient(base_url=here.client.base_url, cookies=cookies, timeout=60) as client,
-                client.stream("GET", "/sessions/s-1/live") as answer,
-            ):
-                async for chunk in answer.aiter_raw():
-                    received += chunk
-                    shown.set()
-
-        watching = asyncio.create_task(watch())
-        await asyncio.wait_for(shown.wait(), 30)
-    await asyncio.wait_for(watching, 30)
-    assert (b'"cols":80' in received, b"done" in received) == (True, False)
-    assert caplog.text == ""
-
-
-async def test_who_has_logged_out_watches_no_longer(here: Admin) -> None:
-    """Not by a stream either that was begun before."""
+async def begun_to_watch(here: Admin) -> tuple[Path, asyncio.Task[bytes]]:
+    """Have a live session watched; return its recording and, once something was shown, the task that brings all that was."""
     await here.log_in()
     here.plane.live.add(live := live_session("s-1"))
     part = here.recordings / datetime.fromtimestamp(live.since, UTC).strftime("%Y/%m/%d") / "s-1.cast.part"
@@ -171,16 +142,34 @@ async def test_who_has_logged_out_watches_no_longer(here: Admin) -> None:
     part.write_bytes(HEADER)
     shown = asyncio.Event()
 
-    async def watch() -> None:
+    async def watch() -> bytes:
+        received = b""
         async with (
             httpx.AsyncClient(base_url=here.client.base_url, cookies=dict(here.client.cookies), timeout=60) as client,
             client.stream("GET", "/sessions/s-1/live") as answer,
         ):
-            async for _ in answer.aiter_raw():
+            async for chunk in answer.aiter_raw():
+                received += chunk
                 shown.set()
+        return received
 
     watching = asyncio.create_task(watch())
     await asyncio.wait_for(shown.wait(), 30)
+    return part, watching
+
+
+async def test_a_gateway_that_stops_lets_go_of_watchers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a word in the log, and without telling them that the session is over: it goes on in its worker."""
+    async with admin(tmp_path) as here:
+        _, watching = await begun_to_watch(here)
+    received = await asyncio.wait_for(watching, 30)
+    assert (b'"cols":80' in received, b"done" in received) == (True, False)
+    assert caplog.text == ""
+
+
+async def test_who_has_logged_out_watches_no_longer(here: Admin) -> None:
+    """Not by a stream either that was begun before."""
+    part, watching = await begun_to_watch(here)
     await here.client.post("/logout", data={"token": await here.token()})
     async with asyncio.timeout(60):
         while not watching.done():

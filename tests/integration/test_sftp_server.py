@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from asyncssh.packet import Byte, SSHPacket, String, UInt32, UInt64
@@ -185,15 +185,33 @@ async def test_pieces_in_any_order_make_the_file(tmp_path: Path) -> None:
         assert (told["ordered"], told["complete"]) == (True, True)
 
 
-_STEPS = st.lists(
+STEPS = st.lists(
     st.tuples(st.sampled_from(["write", "read", "truncate"]), st.integers(0, 5000), st.binary(max_size=2000), st.integers(0, 4000)),
     max_size=25,
 )
 
 
+Steps = list[tuple[str, int, bytes, int]]
+
+
+async def in_step(peer: Peer, handle: bytes, oracle: BinaryIO, steps: Steps) -> None:
+    """Write, cut and read through a handle and in a local file: what is read is the same."""
+    for step, offset, data, size in steps:
+        oracle.seek(offset)
+        if step == "write":
+            oracle.write(data)
+            assert await peer.status(Request.WRITE, handle, UInt64(offset), String(data)) == 0
+        elif step == "truncate":
+            oracle.truncate(size)
+            assert await peer.status(Request.FSETSTAT, handle, UInt32(1), UInt64(size)) == 0
+        else:
+            assert await peer.read(handle, offset, size) == oracle.read(size)
+        oracle.flush()
+
+
 @settings(max_examples=40, deadline=None)
-@given(st.binary(max_size=3000), _STEPS)
-async def test_changes_in_place_are_those_of_a_local_file(before: bytes, steps: list[tuple[str, int, bytes, int]]) -> None:
+@given(st.binary(max_size=3000), STEPS)
+async def test_changes_in_place_are_those_of_a_local_file(before: bytes, steps: Steps) -> None:
     """Whatever is written, read and cut through a handle for both, at any offset, is as on a local file."""
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
@@ -202,16 +220,7 @@ async def test_changes_in_place_are_those_of_a_local_file(before: bytes, steps: 
         with (home / "oracle").open("r+b") as oracle:
             async with serving(home) as (peer, task):
                 handle = await peer.open(b"a", Open.READ | Open.WRITE)
-                for step, offset, data, size in steps:
-                    oracle.seek(offset)
-                    if step == "write":
-                        oracle.write(data)
-                        assert await peer.status(Request.WRITE, handle, UInt64(offset), String(data)) == 0
-                    elif step == "truncate":
-                        oracle.truncate(size)
-                        assert await peer.status(Request.FSETSTAT, handle, UInt32(1), UInt64(size)) == 0
-                    else:
-                        assert await peer.read(handle, offset, size) == oracle.read(size)
+                await in_step(peer, handle, oracle, steps)
                 await peer.status(Request.CLOSE, handle)
                 peer.eof()
                 await task
