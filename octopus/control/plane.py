@@ -58,6 +58,11 @@ class Admission(Value, frozen=True, kw_only=True):
     command: str = ""
 
 
+def may_choose(request: SessionRequest) -> bool:
+    """Tell whether a name that means several tasks is answered by a list to choose from: where there is a terminal, and no command."""
+    return request.pty is not None and request.command is None
+
+
 class LiveSession(Value, frozen=True, kw_only=True):
     """A session that was admitted and has no terminal event yet: enough to end it in its worker's stead."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from octopus.control.audit_lines import OpenSession
-from octopus.control.plane import AdmitCall, AuthAttempt
-from octopus.core.errors import AuthenticationFailed, OctopusError, Refused, printable
+from octopus.control.plane import AdmitCall, AuthAttempt, may_choose
+from octopus.core.errors import AmbiguousTarget, AuthenticationFailed, OctopusError, Refused, printable
 from octopus.core.types import Allow, AuditEvent, Identity, RequestKind, SessionRequest, Target, terminal_key
 
 MAX_TYPED = 512
@@ -52,6 +52,8 @@ def not_begun(call: AdmitCall, target: Target | None, error: BaseException) -> A
     """Return the terminal event of a session that does not begin: ``session.denied`` for a refusal, else ``session.failed``."""
     command = {"command": call.request.command} if call.request.kind is RequestKind.EXEC else {}
     reason = printable(str(error)) if isinstance(error, OctopusError) else "internal error"
+    if isinstance(error, AmbiguousTarget) and may_choose(call.request):
+        reason += ": a list to choose from was shown"
     data = _asked(call) | command | {"reason": reason, "error": type(error).__name__}
     name = "session.denied" if isinstance(error, Refused) else "session.failed"
     return _of_session(name, terminal_key(call.session), call, target, data)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 import structlog
 
+from octopus.control.plane import may_choose
 from octopus.core import container_log
 from octopus.core.errors import AmbiguousTarget, InvalidRequest, InvalidTarget, OctopusError, printable
 from octopus.core.names import parse_user_name
@@ -75,8 +76,7 @@ class Visit:
         try:
             await self._enter(name)
         except AmbiguousTarget:
-            request = self._channel.request()
-            if request.pty is None or request.command is not None:
+            if not may_choose(self._channel.request()):
                 raise
             await self._enter(await self._lobby.pick(_body(name)))
 

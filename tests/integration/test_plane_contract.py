@@ -24,7 +24,7 @@ from octopus.core.errors import (
     OctopusError,
     TooManySessions,
 )
-from octopus.core.types import AuditEvent, RequestKind, SessionRequest
+from octopus.core.types import AuditEvent, Pty, RequestKind, SessionRequest, TermSize
 from octopus.session.plane_calls import PlaneCalls
 from octopus.session.plane_client import PlaneClient
 from tests.plane_parts import ALICE, CONNECTION, MALLORY, NOON, SHELL, attempt, command, ended, events_of, in_process, target, trail
@@ -140,6 +140,16 @@ async def test_a_refused_session_has_one_end(
         assert type(caught.value) is error
         assert not control.live.all()
     assert events_of(tmp_path, "s-1") == [event]
+
+
+@pytest.mark.parametrize(("pty", "shown"), [(Pty(term="xterm", size=TermSize(cols=80, rows=24)), True), (None, False)])
+async def test_the_trail_tells_a_choice_from_a_refusal(planes: Callable[..., Planes], tmp_path: Path, pty: Pty | None, shown: bool) -> None:
+    """Who had a terminal was shown a list, and may well be in under the next session's id."""
+    async with planes() as (plane, _):
+        with pytest.raises(AmbiguousTarget):
+            await plane.admit("s-1", ALICE, CONNECTION, "web", SessionRequest(kind=RequestKind.SHELL, pty=pty))
+    [end] = trail(tmp_path)
+    assert end["reason"].endswith(": a list to choose from was shown") is shown
 
 
 async def test_candidates_of_an_ambiguous_name_arrive(planes: Callable[..., Planes]) -> None:
