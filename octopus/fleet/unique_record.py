@@ -1,4 +1,4 @@
-"""What the UNIQUE daemon did, on record: a short history, counters, the audit trail and the log; and what its failures are called."""
+"""What the UNIQUE daemon did, on record: a short history, counters, the audit trail and the log."""
 
 from __future__ import annotations
 
@@ -8,16 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import structlog
 
-from octopus.core.errors import (
-    AccessDenied,
-    AppLocked,
-    BadUpstream,
-    InvalidRequest,
-    NoSuchTarget,
-    OctopusError,
-    OrchestratorUnavailable,
-    printable,
-)
+from octopus.core.errors import printable
 from octopus.core.ports import AuditLog
 from octopus.core.times import rfc3339
 from octopus.core.types import AuditEvent
@@ -31,28 +22,6 @@ MAX_WHY = 1000
 """Characters of a reason."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Changed(InvalidRequest):
-    """The app is not what was judged."""
-
-
-class NotLeading(AccessDenied):
-    """Another gateway may scale."""
-
-
-FAILURES = (NoSuchTarget, AccessDenied, AppLocked, InvalidRequest, BadUpstream, OrchestratorUnavailable)
-KINDS: dict[type[OctopusError], str] = {
-    Changed: "changed",
-    NotLeading: "not leading",
-    AppLocked: "locked",
-    NoSuchTarget: "gone",
-    InvalidRequest: "invalid",
-    AccessDenied: "denied",
-}
-"""What failures are counted as."""
-NOBODYS_FAULT = frozenset({"changed", "not leading"})
-"""What the next look sees by itself, without a pause."""
 
 
 class UniqueRecord:

@@ -32,7 +32,8 @@ from octopus.fleet.judging import Judgement, follows, judge, watched
 from octopus.fleet.leadership import Leadership
 from octopus.fleet.presence import Presence
 from octopus.fleet.seen import cannot_be_judged
-from octopus.fleet.unique_record import FAILURES, KINDS, NOBODYS_FAULT, Changed, NotLeading, UniqueRecord
+from octopus.fleet.unique_failures import FAILURES, KINDS, NOBODYS_FAULT, Changed, NotLeading
+from octopus.fleet.unique_record import UniqueRecord
 
 MINUTE = 60.0
 ALL_WELL = "each host that can hold an instance has one"

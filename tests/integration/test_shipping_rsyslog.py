@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,12 @@ from octopus.shipping.shipment import Shipment
 from octopus.shipping.syslog import Collector, trust
 from octopus.shipping.trail_reader import TrailReader
 from tests.parts.rsyslog import HOST, Rsyslog
+from tests.streams import until
 
 pytestmark = pytest.mark.timeout(180)
 
 LONG = "long " * 40_000
 """200,000 characters, as of a command that pastes a file."""
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until it holds; the test's timeout bounds it."""
-    while not condition():  # noqa: ASYNC110 (it is another process's doing)
-        await asyncio.sleep(0.05)
 
 
 def came(server: Rsyslog) -> dict[int, bytes]:
